@@ -32,7 +32,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     WaveletDenoiser,
     WienerDenoiser,
-    compare_denoisers,
+    compare_restorers,
     make_denoising_scorer,
 )
 from sk_denoise.app import run
@@ -150,7 +150,7 @@ LACKS: dict[str, tuple[str, Callable[[], object]]] = {
         "plots",
         lambda: DenoisingDisplay.from_estimator(DAE, X[1297:], noiser=GaussianNoiser(0.25)),
     ),
-    "compare_denoisers": ("compare", lambda: compare_denoisers([DAE], X[1297:], GaussianNoiser(0.25))),
+    "compare_restorers": ("compare", lambda: compare_restorers([DAE], X[1297:], GaussianNoiser(0.25))),
     "to_frame": ("compare", lambda: DAE.summary().to_frame()),
     "export_onnx": ("onnx", lambda: export_onnx(DAE, FOLDER / "a.onnx")),
     "WaveletDenoiser": ("wavelets", lambda: WaveletDenoiser().fit(IMAGES)),

@@ -44,7 +44,7 @@ from sk_denoise import (
     PoolingNetwork,
     RegionNoiser,
     TrainingDivergedError,
-    compare_denoisers,
+    compare_restorers,
 )
 from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, join_patches
 from sk_denoise.restoration import denoise_image
@@ -172,7 +172,7 @@ def measure_cell(name: str, on: str, minutes: float) -> dict[str, Any]:
         seconds.append(time.process_time() - start)
         return outputs[-1]
 
-    table = compare_denoisers({"method": timed}, photos()[1], {on: NOISES[on]}, data_range=1)
+    table = compare_restorers({"method": timed}, photos()[1], {on: NOISES[on]}, data_range=1)
     OUTPUTS.mkdir(exist_ok=True)
     np.save(output_file(name, on), outputs[SHOWN].astype(np.float16))
     scores = {metric: float(table[metric].iloc[-1]) for metric in ("psnr", "ssim")}

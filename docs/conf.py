@@ -132,6 +132,13 @@ myst_substitutions = {
             for chosen in _registry.FILTERS.values()
         ),
     ),
+    "restorers": table(
+        ("Filter", "Effect", "For"),
+        *(
+            (link(chosen), chosen.description, chosen.use_cases)
+            for chosen in _registry.RESTORERS.values()
+        ),
+    ),
     "filter_names": ", ".join(
         f"`{name}`" + (f" (needs the extra `{chosen.extra}`)" if chosen.extra else "")
         for name, chosen in _registry.FILTERS.items()

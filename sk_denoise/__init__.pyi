@@ -1,5 +1,5 @@
 # Written by .ci/stub.py.
-from .comparison import compare_denoisers as compare_denoisers
+from .comparison import compare_restorers as compare_restorers
 from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import DenoisingImputer as DenoisingImputer
@@ -8,6 +8,7 @@ from .estimators import NetworkSummary as NetworkSummary
 from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import SignalDenoiser as SignalDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
+from .estimators._deconvolution import *
 from .estimators._filters import *
 from .estimators._signal_filters import *
 from .estimators._wiener import *

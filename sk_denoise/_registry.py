@@ -24,6 +24,7 @@ __all__ = [
     "OBJECTIVES",
     "OPTIMIZERS",
     "OTHER_NAMES",
+    "RESTORERS",
     "SCHEDULES",
     "SIGNAL_FILTERS",
     "Amount",
@@ -773,6 +774,25 @@ SIGNAL_FILTERS: dict[str, FilterEntry] = {
     ),
 }
 
+# Filters that invert a known blur, or change the size: no denoisers
+RESTORERS: dict[str, FilterEntry] = {
+    "wiener_deconvolution": FilterEntry(
+        location="sk_denoise.estimators._deconvolution:WienerDeconvolver",
+        description="inverts a known blur by a linear filter",
+        use_cases="blurred images and spectra; fast, and finds its strength",
+    ),
+    "richardson_lucy": FilterEntry(
+        location="sk_denoise.estimators._deconvolution:RichardsonLucyDeconvolver",
+        description="inverts a known blur by iterations, never below black",
+        use_cases="stars, microscopes, counts of light",
+    ),
+    "bicubic": FilterEntry(
+        location="sk_denoise.estimators._deconvolution:BicubicEnlarger",
+        description="enlarges by bicubic interpolation",
+        use_cases="the reference of super-resolution",
+    ),
+}
+
 MODELS: dict[str, PretrainedEntry] = {
     "gray": PretrainedEntry(
         location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
@@ -829,7 +849,7 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "_long_rows": ("predict_to_file",),
-    "comparison": ("compare_denoisers",),
+    "comparison": ("compare_restorers",),
     "estimators": (
         "DenoisingAutoencoder",
         "DenoisingEnsemble",
@@ -929,6 +949,7 @@ def public_names() -> dict[str, list[str]]:
         NOISES,
         FILTERS,
         SIGNAL_FILTERS,
+        RESTORERS,
         OBJECTIVES,
     )
     for entry in (entry for table in tables for entry in table.values()):

@@ -1,4 +1,4 @@
-"""Compare methods of denoising under several noises, in one table."""
+"""Compare methods of restoration under several noises, in one table."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from sk_denoise.metrics import ssim
 from sk_denoise.metrics._metrics import check_data_range
 from sk_denoise.metrics._scorers import (
     METRICS,
+    border_of,
     corrupt_array,
     corrupt_images,
     invert_earlier_steps,
@@ -45,7 +46,7 @@ from sk_denoise.restoration._pretrained import cached_network
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["compare_denoisers"]
+__all__ = ["compare_restorers"]
 
 # Similarity is computed in windows of at least 3 x 3 pixels.
 MIN_SSIM_SIDE = 3
@@ -59,7 +60,7 @@ Samples = NDArray[Any] | list[NDArray[Any]]
 ByNoise = dict[Hashable, Any]
 
 
-def compare_denoisers(
+def compare_restorers(
     methods: Any,
     images: ArrayLike | Sequence[ArrayLike],
     noises: Any,
@@ -68,7 +69,7 @@ def compare_denoisers(
     data_range: float | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Compare methods of denoising under several noises: PSNR, SSIM and seconds.
+    """Compare methods of restoration under several noises: PSNR, SSIM and seconds.
 
     Every method receives the same noisy images, in its own copy. Its output is compared with the
     clean images. Nothing is trained here.
@@ -97,14 +98,15 @@ def compare_denoisers(
         noisers or noisy images alone are accepted too. A noiser makes one draw, the same as in
         :func:`~sk_denoise.make_denoising_scorer`: its ``apply`` has no effect, and ``random_state=None``
         counts as 0. Its statistics are computed from the clean images; if sizes differ, from all of their
-        pixels.
+        pixels. Noise may reduce images to a whole fraction of their sides (``size_factor``): methods then
+        return images of the clean size.
     metrics : "auto", str or sequence of str, default="auto"
-        Metrics to compute, see :mod:`sk_denoise.metrics`: "psnr", "ssim", "mse", "nmse"; and for signals
-        "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain". "auto" is PSNR, and SSIM if samples are
-        images.
+        Metrics to compute, see :mod:`sk_denoise.metrics`: "psnr", "ssim", "mse", "nmse", "luminance_psnr";
+        and for signals "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain". "auto" is PSNR, and SSIM
+        if samples are images; and "luminance_psnr", without a border of the factor, if noise reduces images.
     data_range : float, optional
-        Data range of "psnr" and "ssim", the same for all images. By default the range of the dtype for 8-
-        and 16-bit integers, else the largest clean value minus the smallest.
+        Data range of "psnr", "ssim" and "luminance_psnr", the same for all images. By default the range of
+        the dtype for 8- and 16-bit integers, else the largest clean value minus the smallest.
     image_shape : tuple of int, optional
         ``(height, width)`` or ``(height, width, channels)`` of flat rows. Functions then receive images.
 
@@ -117,7 +119,7 @@ def compare_denoisers(
         method, noise : category
             Their names; "noisy" stands for the images before they are denoised.
         psnr, ssim, ... : float
-            Means over images.
+            Means over images; NaN for images that noise reduced, before they are enlarged.
         seconds : float
             Wall time for all images together, including everything that a first call loads.
 
@@ -146,7 +148,7 @@ def compare_denoisers(
     --------
     >>> from functools import partial
     >>> from scipy.ndimage import gaussian_filter
-    >>> from sk_denoise import GaussianNoiser, MedianDenoiser, compare_denoisers
+    >>> from sk_denoise import GaussianNoiser, MedianDenoiser, compare_restorers
     >>> from sk_denoise.datasets import load_images
     >>> images = [photo[:64, :80] for photo in load_images("gray").test[:2]]
     >>> methods = {
@@ -155,11 +157,19 @@ def compare_denoisers(
     ...     "network": "gray",
     ... }
     >>> noises = {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.2)}
-    >>> table = compare_denoisers(methods, images, noises, data_range=1)
+    >>> table = compare_restorers(methods, images, noises, data_range=1)
     >>> table.columns.to_list()
     ['method', 'noise', 'psnr', 'ssim', 'seconds']
     >>> table.pivot(index="method", columns="noise", values="psnr").idxmax().to_list()
     ['network', 'network']
+
+    Enlarged images, from small versions of them:
+
+    >>> from sk_denoise import BicubicEnlarger
+    >>> small = [photo.reshape(32, 2, 40, 2).mean(axis=(1, 3)) for photo in images]
+    >>> table = compare_restorers({"bicubic": BicubicEnlarger(2).fit(small)}, images, small)
+    >>> table.columns.to_list()
+    ['method', 'noise', 'psnr', 'luminance_psnr', 'ssim', 'seconds']
     """
     return run_comparison(
         methods, images, noises, metrics=metrics, data_range=data_range, image_shape=image_shape
@@ -173,7 +183,7 @@ class Comparison:
     Attributes
     ----------
     table : DataFrame
-        Table as returned by ``compare_denoisers``.
+        Table as returned by ``compare_restorers``.
     clean : ndarray
         Clean image.
     outputs : dict of dict of ndarray
@@ -199,23 +209,27 @@ def run_comparison(
     index: int = 0,
 ) -> Comparison:
     """Apply every method to every noise, and keep the outputs for one image."""
-    # Tables come from here and figures from plots, which run the same comparison. So `compare_denoisers`
+    # Tables come from here and figures from plots, which run the same comparison. So `compare_restorers`
     # needs no matplotlib.
     pandas = _require_pandas()
     clean = as_stack_or_list(images, "images")
     if image_shape is not None:
         _check_image_shape(image_shape, clean)
     data_range = default_data_range(clean) if data_range is None else data_range
-    measure = _build_measure(clean, _select_metrics(metrics, clean, image_shape), data_range, image_shape)
     noises_by_name = _name_noises(noises)
     methods_by_name = _resolve_methods(methods, noises_by_name)
+    names = _select_metrics(metrics, clean, image_shape)
     # All noise is drawn before the first method runs, so an invalid noise costs no time.
     noisy_by_name = {name: _draw_noisy(noise, clean, name) for name, noise in noises_by_name.items()}
+    factors = {name: _size_factor(noisy, clean, name) for name, noisy in noisy_by_name.items()}
+    if metrics == "auto" and max(factors.values()) > 1 and clean[0].shape[2:] in ((), (1,), (3,)):
+        names = ("psnr", "luminance_psnr", "ssim")
+    measure = _build_measure(clean, names, data_range, image_shape)
     rows: list[dict[str, Any]] = []
     outputs: dict[Hashable, dict[Hashable, NDArray[Any]]] = {noise: {} for noise in noisy_by_name}
 
     def record(method: Hashable, noise: Hashable, output: Samples, seconds: float) -> None:
-        values = measure(noisy_by_name[noise], output)
+        values = measure(noisy_by_name[noise], output, factors[noise])
         rows.append({"method": method, "noise": noise, **values, "seconds": seconds})
         # Other outputs are dropped: kept together, they would take many times the memory of the images.
         outputs[noise][method] = np.array(output[index])
@@ -226,7 +240,8 @@ def run_comparison(
         noisy_input = restore_container(noisy, images) if isinstance(noisy, np.ndarray) else noisy
         for name, by_noise in methods_by_name.items():
             label = f"Method {name!r} under noise {noise!r}"
-            record(name, noise, *_denoise_timed(by_noise[noise], noisy_input, noisy, image_shape, label))
+            output, seconds = _denoise_timed(by_noise[noise], noisy_input, noisy, image_shape, label)
+            record(name, noise, _check_output(output, clean, noisy, label), seconds)
     table = pandas.DataFrame(rows)
     # Categories keep the given order in `pivot`, which sorts texts by the alphabet.
     for column, order in (("method", [NOISY_METHOD, *methods_by_name]), ("noise", list(noisy_by_name))):
@@ -236,7 +251,7 @@ def run_comparison(
 
 def _require_pandas() -> Any:
     """Return pandas; raise an error that names the extra if it is not installed."""
-    require_extra("compare_denoisers", "compare")
+    require_extra("compare_restorers", "compare")
     import pandas as pd
 
     return pd
@@ -303,13 +318,21 @@ def _select_metrics(
 
 def _build_measure(
     clean: Samples, metrics: Sequence[str], data_range: float, image_shape: Sequence[int] | None
-) -> Callable[[Samples, Samples], dict[str, float]]:
-    """Return a function that compares noisy samples and outputs with the clean ones."""
+) -> Callable[[Samples, Samples, int], dict[str, float]]:
+    """Return a function that compares noisy samples and outputs with the clean ones.
+
+    Its last argument is the factor by which the noise reduces images.
+    """
     check_data_range(data_range)
 
-    def compute(name: str, noisy: Samples, output: Samples) -> float:
+    def compute(name: str, noisy: Samples, output: Samples, factor: int) -> float:
+        # The reduced images themselves have no pixel to compare with.
+        if output[0].shape != clean[0].shape:
+            return math.nan
         metric = METRICS[name]
         keywords: dict[str, Any] = {"data_range": data_range} if metric.needs_range else {}
+        if metric.has_border:
+            keywords["border"] = border_of(factor)
         if metric.function is ssim:
             keywords["image_shape"] = image_shape
         if not isinstance(clean, list):
@@ -317,7 +340,7 @@ def _build_measure(
         samples = zip(clean, noisy, output, strict=True)
         return float(np.mean([metric.measure(t[None], x[None], p[None], **keywords) for t, x, p in samples]))
 
-    return lambda noisy, output: {name: compute(name, noisy, output) for name in metrics}
+    return lambda noisy, output, factor: {name: compute(name, noisy, output, factor) for name in metrics}
 
 
 def _name_noises(noises: Any) -> ByNoise:
@@ -348,11 +371,7 @@ def _draw_noisy(noise: Any, clean: Samples, name: Hashable) -> Samples:
 def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
     """Return given noisy samples, checked against the clean ones."""
     noisy = as_stack_or_list(samples, f"noises[{name!r}]")
-    if [x.shape for x in noisy] != [x.shape for x in clean]:
-        raise ValueError(
-            f"Noise {name!r} must be a noiser or a noisy version of each of the {len(clean)} images, in "
-            f"their order; got {len(noisy)}, the first of shape {noisy[0].shape} for {clean[0].shape}."
-        )
+    _size_factor(noisy, clean, name)
     dtypes = {noisy[0].dtype, clean[0].dtype}
     # Integers beside floats are most likely in another unit: 0 to 255 beside 0 to 1.
     if len(dtypes) > 1 and any(map(has_image_depth, dtypes)):
@@ -360,6 +379,24 @@ def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
             f"Noise {name!r} holds {noisy[0].dtype} and images {clean[0].dtype}: give both in one unit."
         )
     return noisy
+
+
+def _size_factor(noisy: Samples, clean: Samples, name: Hashable) -> int:
+    """Return the factor by which noisy images are smaller than clean ones, 1 for one size."""
+    first = noisy[0].shape if len(noisy) else ()
+    is_image = len(first) >= 2 and len(first) == clean[0].ndim and not may_be_channels(clean[0].shape)
+    factor = clean[0].shape[0] // first[0] if is_image else 1
+
+    def enlarged(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*(factor * side for side in shape[:2]), *shape[2:]) if factor > 1 else shape
+
+    if [enlarged(x.shape) for x in noisy] != [x.shape for x in clean]:
+        raise ValueError(
+            f"Noise {name!r} must be a noiser or a noisy version of each of the {len(clean)} images, in "
+            "their order, of their size or a whole fraction of it; "
+            f"got {len(noisy)}, the first of shape {first} for {clean[0].shape}."
+        )
+    return factor
 
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -435,22 +472,21 @@ def _check_method(method: Any, noise: Any, name: Hashable) -> Any:
 
 def _denoise_timed(
     method: Any, noisy_input: Any, noisy: Samples, image_shape: Sequence[int] | None, label: str
-) -> tuple[Samples, float]:
-    """Return the output of a method, checked, and the seconds that it took.
+) -> tuple[Any, float]:
+    """Return the output of a method and the seconds that it took.
 
     ``noisy_input`` holds the samples ``noisy`` in the container of the user's images.
     """
     # A method may write into its input, so the next one would receive other images.
     private = copy.deepcopy(noisy_input)
     start = time.perf_counter()
-    with _note_on_errors(f"{label}, in compare_denoisers."):
+    with _note_on_errors(f"{label}, in compare_restorers."):
         if hasattr(method, "predict"):
             output = invert_earlier_steps(method, method.predict(private))
         else:
             images = private if isinstance(private, list) else np.asarray(private)
             output = _apply_to_each(method, images, image_shape)
-    seconds = time.perf_counter() - start
-    return _check_output(output, noisy, label), seconds
+    return output, time.perf_counter() - start
 
 
 @contextmanager
@@ -473,16 +509,17 @@ def _apply_to_each(
     return [np.reshape(function(x.reshape(image_shape)), x.shape) for x in noisy]
 
 
-def _check_output(output: Any, noisy: Samples, label: str) -> Samples:
-    """Return an output in the layout of the noisy samples, checked."""
+def _check_output(output: Any, clean: Samples, noisy: Samples, label: str) -> Samples:
+    """Return an output in the layout of the clean samples, checked."""
     parts = [np.asarray(x) for x in (output if isinstance(output, list | tuple) else np.atleast_1d(output))]
     if len(parts) != len(noisy):
         raise ValueError(f"{label} gave {len(parts)} outputs for {len(noisy)} images.")
-    for place, (part, image) in enumerate(zip(parts, noisy, strict=True)):
-        if part.shape != image.shape or part.dtype.kind not in "biuf":
+    for place, (part, truth, image) in enumerate(zip(parts, clean, noisy, strict=True)):
+        if part.shape != truth.shape or part.dtype.kind not in "biuf":
+            of_shape = "that shape" if truth.shape == image.shape else f"the clean shape {truth.shape}"
             raise ValueError(
                 f"{label} gave {part.dtype} of shape {part.shape} for image {place}, which has the shape "
-                f"{image.shape}: expected numbers of that shape."
+                f"{image.shape}: expected numbers of {of_shape}."
             )
         if not np.isfinite(part).all():
             raise ValueError(f"{label} gave NaN or infinity for image {place}.")

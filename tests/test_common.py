@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 import sk_denoise
 from sk_denoise import (
     BandPassDenoiser,
+    BicubicEnlarger,
     BilateralDenoiser,
     BM3DDenoiser,
     Centerer,
@@ -36,6 +37,7 @@ from sk_denoise import (
     PosteriorMeanDenoiser,
     RecordedNoiser,
     RegionNoiser,
+    RichardsonLucyDeconvolver,
     SavitzkyGolayDenoiser,
     SignalDenoiser,
     SignalUNetNetwork,
@@ -44,6 +46,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     VarianceStabilizer,
     WaveletDenoiser,
+    WienerDeconvolver,
     WienerDenoiser,
     WienerMixtureDenoiser,
     noise,
@@ -87,6 +90,9 @@ OTHERS = [
     NonLocalMeansDenoiser(),
     TotalVariationDenoiser(),
     WaveletDenoiser(),
+    WienerDeconvolver(),
+    RichardsonLucyDeconvolver(),
+    BicubicEnlarger(),
     PosteriorMeanDenoiser(),
     WienerDenoiser(),
     DenoisingImputer(),

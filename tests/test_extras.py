@@ -22,7 +22,7 @@ from sk_denoise import (
     DenoisingAutoencoder,
     MissingExtraError,
     WaveletDenoiser,
-    compare_denoisers,
+    compare_restorers,
 )
 from sk_denoise._package import EXTRAS, INSTALLED_AS
 from sk_denoise.app import run
@@ -57,7 +57,7 @@ USES = {
     "ImageFolder": ("images", lambda: ImageFolder(".")),
     "denoise_file": ("images", lambda: denoise_file("a.png", "b.png")),
     "DenoisingDisplay.plot": ("plots", lambda: DenoisingDisplay.from_predictions(IMAGES, IMAGES, IMAGES)),
-    "compare_denoisers": ("compare", lambda: compare_denoisers([lambda x: x], IMAGES, "gaussian")),
+    "compare_restorers": ("compare", lambda: compare_restorers([lambda x: x], IMAGES, "gaussian")),
     "export_onnx": ("onnx", lambda: export_onnx(DenoisingAutoencoder(), "a.onnx")),
     "WaveletDenoiser": ("wavelets", lambda: WaveletDenoiser().fit(IMAGES)),
     "BM3DDenoiser": ("bm3d", lambda: BM3DDenoiser().fit(IMAGES)),

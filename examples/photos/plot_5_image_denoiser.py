@@ -25,7 +25,7 @@ from sk_denoise import (
     GaussianNoiser,
     ImageDenoiser,
     NonLocalMeansDenoiser,
-    compare_denoisers,
+    compare_restorers,
 )
 from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
@@ -138,7 +138,7 @@ methods = {
     "sigma map": lambda x: denoise_image(x, model=with_map, sigma=ramp(x)),
     "pretrained, sigma map": lambda x: denoise_image(x, sigma=ramp(x)),
 }
-comparison = compare_denoisers(methods, photos.test, {"growing": growing}, metrics="psnr", data_range=1)
+comparison = compare_restorers(methods, photos.test, {"growing": growing}, metrics="psnr", data_range=1)
 uneven = comparison.set_index("method")["psnr"]
 print(uneven.round(2).to_string())
 

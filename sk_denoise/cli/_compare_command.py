@@ -252,13 +252,13 @@ def _compare(
     denoisers: dict[str, Any], images: list[Any], noisers: dict[str, Any], options: dict[str, Any]
 ) -> Any:
     """Return the table of the comparison; draw the figure if one is requested."""
-    from sk_denoise import compare_denoisers
+    from sk_denoise import compare_restorers
     from sk_denoise.cli._output import open_console, write_whole_file
 
     console, figure = open_console(options["quiet"]), options["figure"]
     with console.status("comparing") if console else nullcontext():
         if figure is None:
-            return compare_denoisers(denoisers, images, noisers, data_range=1)
+            return compare_restorers(denoisers, images, noisers, data_range=1)
         from sk_denoise.plots import ComparisonDisplay
 
         display = ComparisonDisplay.from_methods(denoisers, images, noisers, data_range=1)

@@ -1,6 +1,7 @@
 """Estimators that denoise: networks, ensembles of networks, and classical filters."""
 
-from sk_denoise.estimators import _filters, _signal_filters, _wiener, _wiener_mixture
+from sk_denoise.estimators import _deconvolution, _filters, _signal_filters, _wiener, _wiener_mixture
+from sk_denoise.estimators._deconvolution import *
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
@@ -28,6 +29,7 @@ __all__ = [
     "SignalDenoiser",
     "fit_in_rounds",
 ]
+__all__ += _deconvolution.__all__
 __all__ += _filters.__all__
 __all__ += _signal_filters.__all__
 __all__ += _wiener.__all__

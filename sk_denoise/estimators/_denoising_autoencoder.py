@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sk_denoise._clean_source import warn_of_lost_source
-from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
+from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise

@@ -38,6 +38,7 @@ from sk_denoise.metrics._metrics import (
     check_data_range,
     find_column_gains,
     is_table,
+    luminance_psnr,
     mean_over_samples,
     mse,
     nmse,
@@ -48,6 +49,7 @@ from sk_denoise.metrics._signal_metrics import cosine_similarity, mad, prd, snr,
 
 __all__ = [
     "apply_earlier_steps",
+    "border_of",
     "corrupt_array",
     "corrupt_images",
     "corrupt_samples",
@@ -78,6 +80,11 @@ class Metric(NamedTuple):
         Whether it compares with the noisy samples, too.
     is_of_signals : bool
         Whether it takes signals in the unit of the data. Others take rows of tables, and images.
+    is_of_images : bool
+        Whether it takes nothing but images.
+    has_border : bool
+        Whether it takes a ``border`` that does not count, as wide as the factor by which noise reduces
+        images.
     """
 
     function: Callable[..., float]
@@ -85,6 +92,8 @@ class Metric(NamedTuple):
     needs_range: bool = False
     needs_noisy: bool = False
     is_of_signals: bool = False
+    is_of_images: bool = False
+    has_border: bool = False
 
     def measure(self, truth: Any, noisy: Any, prediction: Any, **keywords: Any) -> float:
         """Return the metric in its own sign."""
@@ -98,6 +107,7 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric(ssim, needs_range=True),
     "mse": Metric(mse, sign=-1),
     "nmse": Metric(nmse, sign=-1),
+    "luminance_psnr": Metric(luminance_psnr, needs_range=True, is_of_images=True, has_border=True),
     "ssd": Metric(ssd, sign=-1, is_of_signals=True),
     "mad": Metric(mad, sign=-1, is_of_signals=True),
     "prd": Metric(prd, sign=-1, is_of_signals=True),
@@ -125,14 +135,15 @@ def make_denoising_scorer(
     noiser : noiser
         Noise to be removed, such as ``GaussianNoiser(0.3, random_state=0)``. It corrupts with any ``apply``;
         its statistics come from the clean fold; ``random_state=None`` counts as 0.
-    metric : {"psnr", "ssim", "mse", "nmse", "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain"}, \
-            default="psnr"
-        Metric of the prediction. Errors are negated, so that greater is better. Those from "ssd" on are for
-        signals, and are computed in the unit of the data.
+    metric : {"psnr", "ssim", "mse", "nmse", "luminance_psnr", "ssd", "mad", "prd", "cosine_similarity", \
+            "snr", "snr_gain"}, default="psnr"
+        Metric of the prediction. Errors are negated, so that greater is better. "luminance_psnr" is for
+        images, without a border of the ``size_factor`` of a noiser that reduces them. Those from "ssd" on are
+        for signals, and are computed in the unit of the data.
     data_range : float, optional
-        Data range for "psnr" and "ssim"; by default that of the clean fold after the earlier steps (the
-        range of the type for 8- and 16-bit integers). In the unit of the data, or in spreads for
-        ``units="scaled"``.
+        Data range for "psnr", "ssim" and "luminance_psnr"; by default that of the clean fold after the
+        earlier steps (the range of the type for 8- and 16-bit integers). In the unit of the data, or in
+        spreads for ``units="scaled"``.
     units : {"auto", "scaled", "data"}, default="auto"
         Unit of errors. "data": that of the data, in which only the columns of the largest units count.
         "scaled": the spread of each column in the clean fold, after the earlier steps; columns that are
@@ -321,7 +332,8 @@ class _DenoisingScorer(Scorer):
         """Return whether errors are scaled by the spread of their column."""
         are_rows = truth.ndim == 2 and getattr(last, "image_shape_", None) is None and not takes_images(last)
         # The entries of a signal share one unit.
-        is_of_rows = self.metric != "ssim" and not METRICS[self.metric].is_of_signals
+        metric = METRICS[self.metric]
+        is_of_rows = self.metric != "ssim" and not (metric.is_of_signals or metric.is_of_images)
         if self.units == "scaled":
             if not are_rows or not is_of_rows:
                 raise ValueError(
@@ -333,10 +345,12 @@ class _DenoisingScorer(Scorer):
         return is_automatic and are_rows and is_of_rows and is_table(truth)
 
     def _range_of(self, truth: NDArray[Any]) -> dict[str, Any]:
-        """Return the data range as a keyword, for the metrics that need it."""
-        if not METRICS[self.metric].needs_range:
+        """Return the data range and the border as keywords, for the metrics that need them."""
+        metric = METRICS[self.metric]
+        if not metric.needs_range:
             return {}
-        return {
+        border = {"border": border_of(getattr(self.noiser, "size_factor", 1))} if metric.has_border else {}
+        return border | {
             "data_range": IntensityRange.of_clean(truth).span if self.data_range is None else self.data_range
         }
 
@@ -361,6 +375,11 @@ class _RobustnessScorer(Scorer):
         return float(
             np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
         )
+
+
+def border_of(size_factor: int) -> int:
+    """Return the pixels that do not count at each side of images that noise reduces by a factor."""
+    return size_factor if size_factor > 1 else 0
 
 
 # Fixed noise --------------------------------------------------------------------------------------------

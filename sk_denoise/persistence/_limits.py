@@ -19,9 +19,11 @@ from torch.overrides import TorchFunctionMode
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._schema import MAX_MAGNITUDE, to_double
 from sk_denoise.estimators import (
+    BicubicEnlarger,
     BilateralDenoiser,
     MedianDenoiser,
     NonLocalMeansDenoiser,
+    RichardsonLucyDeconvolver,
     SavitzkyGolayDenoiser,
     TotalVariationDenoiser,
 )
@@ -53,6 +55,8 @@ MAX_WINDOWS: dict[type[Any], dict[str, float]] = {
     BilateralDenoiser: {"sigma_spatial": 50},
     TotalVariationDenoiser: {"max_num_iter": 10_000},
     SavitzkyGolayDenoiser: {"window_length": 1_000_001, "polyorder": 50},
+    RichardsonLucyDeconvolver: {"n_iter": 10_000},
+    BicubicEnlarger: {"scale": 64},
 }
 # The windows of signals have a single row.
 MAX_SIGNAL_WINDOWS: dict[type[Any], dict[str, float]] = {

@@ -101,6 +101,7 @@ def _savable_classes() -> dict[str, type[Any]]:
         _registry.NOISES,
         _registry.FILTERS,
         _registry.SIGNAL_FILTERS,
+        _registry.RESTORERS,
         _registry.OBJECTIVES,
     )
     named = {entry.name: _registry.load_entry(entry) for table in tables for entry in table.values()}

@@ -34,7 +34,7 @@ __all__ = ["ComparisonDisplay"]
 # Side of the part that is enlarged by default, in pixels: at 2 inches, single pixels can still be seen.
 CROP_SIDE = 80
 CROP_FRAME_COLOR = "tab:orange"
-ROWS_HINT = "this display draws images alone, and compare_denoisers makes the table of other rows"
+ROWS_HINT = "this display draws images alone, and compare_restorers makes the table of other rows"
 
 # Top, left, height, width.
 Crop = tuple[int, int, int, int]
@@ -56,7 +56,7 @@ class ComparisonDisplay(Display):
     outputs : dict of dict of ndarray of the shape of clean
         Noisy and denoised images, by name of the noise and then of the method.
     table : DataFrame, optional
-        Table as returned by :func:`~sk_denoise.compare_denoisers`.
+        Table as returned by :func:`~sk_denoise.compare_restorers`.
     data_range : float
         Data range of the PSNR.
     limits : pair of float
@@ -75,7 +75,7 @@ class ComparisonDisplay(Display):
 
     See Also
     --------
-    sk_denoise.compare_denoisers : The table alone.
+    sk_denoise.compare_restorers : The table alone.
     DenoisingDisplay : Many samples and one estimator.
 
     Examples
@@ -136,7 +136,7 @@ class ComparisonDisplay(Display):
         Parameters
         ----------
         methods, images, noises, metrics, data_range, image_shape
-            As in :func:`~sk_denoise.compare_denoisers`.
+            As in :func:`~sk_denoise.compare_restorers`.
         index : int, default=0
             Index of the image to show.
         crop : (top, left, height, width), "auto" or None, default="auto"
@@ -170,7 +170,7 @@ class ComparisonDisplay(Display):
             index=index,
         )
         outputs = {
-            noise: {method: output.reshape(clean.shape) for method, output in by_method.items()}
+            noise: {method: _as_image(output, clean) for method, output in by_method.items()}
             for noise, by_method in comparison.outputs.items()
         }
         return cls(
@@ -218,14 +218,23 @@ class ComparisonDisplay(Display):
 
     def _draw_row(self, axes: NDArray[Any], outputs: Sequence[NDArray[Any]], cmap: str) -> list[AxesImage]:
         """Draw the outputs of all methods under one noise, with their PSNR."""
-        parts = [self._crop_image(image) for image in (self.clean, *outputs)]
+        parts = [self._crop_image(_repeat_pixels(image, self.clean)) for image in (self.clean, *outputs)]
         if self.crop is not None:
             parts.insert(0, self.clean)
             axes[0].add_patch(_create_frame(self.crop))
         # Of the whole image, not of the part: so the numbers do not depend on the crop.
-        decibels = [psnr(self.clean[None], x[None], data_range=self.data_range) for x in outputs]
+        decibels = [
+            psnr(self.clean[None], x[None], data_range=self.data_range)
+            if x.shape == self.clean.shape
+            else None
+            for x in outputs
+        ]
+        known = [value for value in decibels if value is not None]
         for ax, value in zip(axes[-len(outputs) :], decibels, strict=True):
-            weight = "bold" if value == max(decibels) else "normal"
+            # A reduced image has no pixel to compare with.
+            if value is None:
+                continue
+            weight = "bold" if value == max(known) else "normal"
             ax.set_xlabel(f"{value:.1f} dB", fontsize="small", fontweight=weight, labelpad=3)
         return [draw_image(ax, x, self.limits, cmap) for ax, x in zip(axes, parts, strict=True)]
 
@@ -259,6 +268,17 @@ def _select_image(index: int, images: Any, image_shape: Sequence[int] | None) ->
     rows = images if isinstance(images, list | tuple) else np.asarray(images)
     image = np.asarray(rows[index])[None]
     return as_images(image, image_shape, "images", f"; {ROWS_HINT}")[0]
+
+
+def _as_image(output: NDArray[Any], clean: NDArray[Any]) -> NDArray[Any]:
+    """Return an output in the shape of the clean image; one that noise reduced as it is."""
+    return output.reshape(clean.shape) if output.size == clean.size else output
+
+
+def _repeat_pixels(image: NDArray[Any], clean: NDArray[Any]) -> NDArray[Any]:
+    """Return a reduced image in the size of the clean one, each pixel as a square."""
+    factor = clean.shape[0] // image.shape[0]
+    return image if factor == 1 else image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _aspect_ratio(image: NDArray[Any]) -> float:

@@ -112,7 +112,7 @@ class NoiseRobustnessDisplay(Display):
     See Also
     --------
     sk_denoise.make_denoising_scorer : One of these numbers, for searches.
-    sk_denoise.compare_denoisers : A table, also of functions and of pipelines with different scaling.
+    sk_denoise.compare_restorers : A table, also of functions and of pipelines with different scaling.
 
     Examples
     --------

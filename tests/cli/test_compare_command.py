@@ -17,7 +17,7 @@ from sk_denoise import (
     MedianDenoiser,
     PoissonNoiser,
     TotalVariationDenoiser,
-    compare_denoisers,
+    compare_restorers,
 )
 from sk_denoise.cli import _compare_command
 from sk_denoise.cli._methods import FILTERS, build_filter, filter_help
@@ -75,7 +75,7 @@ def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
         "gaussian:0.1": GaussianNoiser(0.1, random_state=5),
         "poisson:30": PoissonNoiser(30.0, white=1.0, random_state=5),
     }
-    expected = compare_denoisers(methods, images, noises, data_range=1)
+    expected = compare_restorers(methods, images, noises, data_range=1)
     for column in ("method", "noise", "psnr", "ssim"):
         assert [row[column] for row in rows] == expected[column].to_list()
     assert all(row["seconds"] > 0 for row in rows if row["method"] != "noisy")
@@ -136,7 +136,7 @@ def test_limit_and_crop_use_the_centers_of_the_first_images(folder, rows_of):
     limited = rows_of(*QUICK, "--on", folder, "--limit", "2", "--crop", "20")
     images = [read_image(folder / f"{name}.png").astype(np.float32) / np.float32(255) for name in "ab"]
     parts = [images[0][10:30, 14:34], images[1][6:26, 8:28]]
-    noisy = compare_denoisers(
+    noisy = compare_restorers(
         {"m": MedianDenoiser().fit(np.stack(parts))},
         np.stack(parts),
         GaussianNoiser(0.1, random_state=0),
@@ -248,7 +248,7 @@ def test_an_error_names_the_method(folder, monkeypatch, compare):
     monkeypatch.setattr(MedianDenoiser, "predict", fail)
     messages = compare(*QUICK, "--on", folder, code=1).err
     assert messages.splitlines()[-1] == (
-        "sk-denoise: no good (Method 'median' under noise 'gaussian:0.1', in compare_denoisers)"
+        "sk-denoise: no good (Method 'median' under noise 'gaussian:0.1', in compare_restorers)"
     )
 
 

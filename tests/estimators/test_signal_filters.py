@@ -23,7 +23,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     WaveletDenoiser,
     WienerDenoiser,
-    compare_denoisers,
+    compare_restorers,
     make_denoising_scorer,
 )
 from sk_denoise.metrics import mse, psnr, snr_gain
@@ -409,14 +409,14 @@ def test_filters_and_networks_are_compared_on_lists_of_signals():
     }
     noiser = GaussianNoiser(SIGMA, random_state=0)
     names = ["psnr", "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain"]
-    table = compare_denoisers(methods, signals, noiser, metrics=names, data_range=2).set_index("method")
+    table = compare_restorers(methods, signals, noiser, metrics=names, data_range=2).set_index("method")
     assert table.loc["noisy", "snr_gain"] == 0
     assert table.loc["polynomials", "snr_gain"] > 6
     np.testing.assert_allclose(*table.loc[["polynomials", "function"], names].to_numpy(float))
     np.testing.assert_allclose(table.snr_gain, table.snr - table.snr["noisy"])
     for name in ("ssd", "mad", "prd"):
         assert table.loc["polynomials", name] < table.loc["noisy", name]
-    assert list(compare_denoisers(methods, signals[:2], noiser).columns) == [
+    assert list(compare_restorers(methods, signals[:2], noiser).columns) == [
         "method",
         "noise",
         "psnr",
@@ -430,11 +430,11 @@ def test_channels_are_compared_without_similarity_of_images():
         "polynomials": SavitzkyGolayDenoiser(31).fit(leads),
         "median": MedianDenoiser(9, kind="signals").fit(leads),
     }
-    table = compare_denoisers(methods, leads, GaussianNoiser(SIGMA, random_state=0))
+    table = compare_restorers(methods, leads, GaussianNoiser(SIGMA, random_state=0))
     assert list(table.columns) == ["method", "noise", "psnr", "seconds"]
     assert table.psnr[1] > table.psnr[0] + 6
     with pytest.raises(ValueError, match=r"or signals \(length,\) or \(channels, length\), of one type"):
-        compare_denoisers(methods, [leads[0], leads[1, 0]], GaussianNoiser(SIGMA))
+        compare_restorers(methods, [leads[0], leads[1, 0]], GaussianNoiser(SIGMA))
 
 
 def test_one_search_compares_kinds_of_denoisers():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sk_denoise.metrics import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
+from sk_denoise.metrics import PSNR_CAP, luminance, luminance_psnr, mse, nmse, psnr, psnr_of_mse, ssim
 
 METRICS = {
     "mse": mse,
@@ -283,3 +283,51 @@ def test_the_range_of_the_unit_interval_warns_for_integers():
             metric(truth, truth, data_range=1)
         metric(truth, truth, data_range=255)
         metric(truth > 100, truth > 100, data_range=1)
+
+
+# Luminance ----------------------------------------------------------------------------------------------
+
+
+def test_luminance_is_that_of_matlab():
+    # rgb2ycbcr of MATLAB gives Y = 16, 235, 81.48, 144.55 and 40.97 for these colours.
+    colours = np.array([[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])[:, None, None]
+    expected = [16, 235, 81.481, 144.553, 40.966]
+    np.testing.assert_allclose(255 * luminance(colours, data_range=1).ravel(), expected, atol=1e-3)
+    stored = (255 * colours).astype(np.uint8)
+    np.testing.assert_allclose(luminance(stored, data_range=255).ravel(), expected, atol=1e-3)
+
+
+def test_the_field_adds_a_little_to_the_psnr_of_colours_and_nothing_to_that_of_gray_images():
+    rng = np.random.default_rng(0)
+    gray = rng.random((2, 12, 13))
+    noisy = gray + rng.normal(0, 0.1, gray.shape)
+    plain = psnr(gray, noisy, data_range=1)
+    assert luminance_psnr(gray, noisy, data_range=1) == pytest.approx(plain)
+    assert luminance_psnr(gray[..., None], noisy[..., None], data_range=1) == pytest.approx(plain)
+    colours, noisy_colours = (np.stack([x] * 3, axis=-1) for x in (gray, noisy))
+    in_field = luminance_psnr(colours, noisy_colours, data_range=1)
+    assert in_field == pytest.approx(plain + 20 * np.log10(255 / 219), abs=1e-4)
+    assert luminance_psnr(255 * colours, 255 * noisy_colours, data_range=255) == pytest.approx(in_field)
+
+
+def test_a_border_does_not_count():
+    truth = np.zeros((1, 10, 12, 3))
+    wrong = truth.copy()
+    wrong[:, :2], wrong[:, :, -2:] = 1, 1
+    assert luminance_psnr(truth, wrong, data_range=1, border=2) == 100
+    assert luminance_psnr(truth, wrong, data_range=1, border=1) < 20
+    assert luminance(truth, data_range=1, border=4).shape == (1, 2, 4)
+
+
+def test_luminance_refuses_other_images_in_words():
+    with pytest.raises(ValueError, match="leave out alpha"):
+        luminance(np.zeros((1, 8, 8, 4)), data_range=1)
+    with pytest.raises(ValueError, match="prediction has shape"):
+        luminance_psnr(np.zeros((1, 8, 8, 3)), np.zeros((8, 8)), data_range=1)
+    with pytest.raises(ValueError, match="border=4 leaves nothing"):
+        luminance(np.zeros((1, 8, 9)), data_range=1, border=4)
+    for border in (-1, 1.5, True):
+        with pytest.raises(ValueError, match="number of pixels"):
+            luminance(np.zeros((1, 8, 9)), data_range=1, border=border)
+    with pytest.warns(UserWarning, match="data_range=255"):
+        luminance_psnr(np.full((1, 8, 8), 9, np.uint8), np.full((1, 8, 8), 9, np.uint8), data_range=1)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sk_denoise import GaussianNoiser, MedianDenoiser, compare_denoisers, make_denoising_scorer
+from sk_denoise import GaussianNoiser, MedianDenoiser, compare_restorers, make_denoising_scorer
 from sk_denoise.metrics import cosine_similarity, mad, prd, psnr, snr, snr_gain, ssd
 
 METRICS = {
@@ -126,7 +126,7 @@ def test_what_cannot_be_compared_is_refused(truth, prediction, message):
 def test_scorers_and_comparisons_compute_the_metrics(name):
     median = MedianDenoiser().fit(CLEAN)
     noiser = GaussianNoiser(0.3, random_state=0)
-    table = compare_denoisers({"median": median}, CLEAN, noiser, metrics=[name, "psnr"], data_range=2)
+    table = compare_restorers({"median": median}, CLEAN, noiser, metrics=[name, "psnr"], data_range=2)
     value = table.loc[table.method == "median", name].item()
     score = make_denoising_scorer(noiser, name)(median, CLEAN)
     sign = 1 if name in GREATER_IS_BETTER else -1
@@ -140,7 +140,7 @@ def test_a_scorer_computes_the_gain_over_its_noise():
     noiser = GaussianNoiser(0.3, random_state=0)
     gain = make_denoising_scorer(noiser, "snr_gain")(median, CLEAN)
     ratio = make_denoising_scorer(noiser, "snr")(median, CLEAN)
-    table = compare_denoisers({"median": median}, CLEAN, noiser, metrics=["snr", "snr_gain"])
+    table = compare_restorers({"median": median}, CLEAN, noiser, metrics=["snr", "snr_gain"])
     assert gain == pytest.approx(ratio - table.snr[0])
     assert table.snr_gain[0] == 0
 
@@ -150,7 +150,7 @@ def test_columns_of_signals_are_not_scaled():
     short = 100 * CLEAN[:, :12]
     median, noiser = MedianDenoiser().fit(short), GaussianNoiser(30, random_state=0)
     score = make_denoising_scorer(noiser, "ssd")(median, short)
-    table = compare_denoisers({"median": median}, short, noiser, metrics="ssd")
+    table = compare_restorers({"median": median}, short, noiser, metrics="ssd")
     assert score == pytest.approx(-table.ssd[1])
     with pytest.raises(ValueError, match='metric="ssd" compares images or signals'):
         make_denoising_scorer(noiser, "ssd", units="scaled")(median, short)

@@ -200,6 +200,12 @@ CASES: dict[str, Case] = {
     },
     "BandPassDenoiser": Case(sk_denoise.BandPassDenoiser(0.1, 0.3), ROWS),
     "SavitzkyGolayDenoiser": Case(sk_denoise.SavitzkyGolayDenoiser(5), ROWS),
+    **{
+        f"{entry.name}, {kind}": Case(load_entry(entry)(), X)
+        for entry in _registry.RESTORERS.values()
+        for kind, X in (("rows", ROWS), ("images", COLORS))
+    },
+    "WienerDeconvolver, kernel": Case(sk_denoise.WienerDeconvolver(np.eye(3), balance=0.1), IMAGES),
     "SavitzkyGolayDenoiser, channels": Case(sk_denoise.SavitzkyGolayDenoiser(3), IMAGES),
     "WienerMixtureDenoiser": Case(sk_denoise.WienerMixtureDenoiser(0.2, random_state=0), ROWS),
     "WienerMixtureDenoiser, covariance": Case(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from sk_denoise import GaussianNoiser, MedianDenoiser, WienerDenoiser, compare_denoisers
+from sk_denoise import GaussianNoiser, MedianDenoiser, WienerDenoiser, compare_restorers
 from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import ComparisonDisplay
@@ -60,11 +60,11 @@ def test_rows_are_noises_and_columns_are_clean_noisy_and_methods(stack):
     np.testing.assert_array_equal(display.outputs["weak"]["blur"], blur(display.outputs["weak"]["noisy"]))
 
 
-def test_the_table_is_that_of_compare_denoisers(stack):
+def test_the_table_is_that_of_compare_restorers(stack):
     arguments = ([blur], stack, NOISES)
     options = {"metrics": ["psnr", "mse"], "data_range": 2}
     display = ComparisonDisplay.from_methods(*arguments, **options)
-    table = compare_denoisers(*arguments, **options)
+    table = compare_restorers(*arguments, **options)
     pd.testing.assert_frame_equal(display.table.drop(columns="seconds"), table.drop(columns="seconds"))
     assert display.data_range == 2
 
