@@ -17,6 +17,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
+from sk_denoise._enlargement import keep_size, size_factor
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, measure_repeats
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
@@ -360,7 +361,9 @@ class NetworkDenoiser(BaseDenoiser):
             self._noise_name_ = name
             self._learn_noise_in(pair)
             if pair.noiser is not None:
-                clean = factory.samples_for_noise(self._rows_of_score(pair).targets)
+                clean = self._rows_of_score(pair).targets
+                # Single pixels cannot be reduced.
+                clean = clean if size_factor(pair.noiser) > 1 else factory.samples_for_noise(clean)
                 # A few wild values would make the noise far stronger than the rest of their column.
                 if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
                     clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)
@@ -486,7 +489,7 @@ class NetworkDenoiser(BaseDenoiser):
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
             self._preparation_ = factory.preparation(
-                sides, layout, self._filled(self.noiser_), on_unit_interval, self._root()
+                sides, layout, self._filled(keep_size(self.noiser_)), on_unit_interval, self._root()
             )
         module = factory.build(layout, on_unit_interval, self._root())
         self._cost_ = cost_of(module, factory.input_shape(layout))
@@ -682,7 +685,7 @@ class NetworkDenoiser(BaseDenoiser):
         if is_weighted:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
-        noiser: Any = None if noiseless else self.noiser_
+        noiser: Any = None if noiseless else keep_size(self.noiser_)
         redrawn = self._redrawn_noise(samples) if purpose == "noise" else None
         if redrawn is not None:
             noiser, samples = redrawn, replace(samples, inputs=samples.targets)
