@@ -40,6 +40,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._base import REFERENCE_SEED
 from sk_denoise.estimators._image_inputs import (
     ImageList,
     convert_tensor_stack,
@@ -68,6 +69,7 @@ from sk_denoise.estimators._training_domain import (
     warn_of_tiny_sigma,
 )
 from sk_denoise.metrics import psnr
+from sk_denoise.noise import DownscaleNoiser, carried_source
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import auto_patch_epochs, resolve_objective
 
@@ -272,6 +274,7 @@ class ImageDenoiser(NetworkDenoiser):
     """
 
     _takes_any_size = True
+    _enlarges = True
     # Whether each channel has a unit of its own.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "sigma": [StrOptions({"blind", "map"})],
@@ -509,6 +512,8 @@ class ImageDenoiser(NetworkDenoiser):
         """
         check_is_fitted(self)
         refuse_stream(X, "score")
+        if self.scale_ > 1:
+            return self._score_enlarged(convert_tensor_stack(X), convert_tensor_stack(y), sample_weight)
         if not is_image_list(X):
             return super().score(convert_tensor_stack(X), convert_tensor_stack(y), sample_weight)
         noisy = ImageList.of(X)
@@ -526,6 +531,32 @@ class ImageDenoiser(NetworkDenoiser):
         else:
             truths = [self._in_unit(truth[None]) for truth in clean.images]
             given = [self._in_unit(x[None], like=t) for x, t in zip(noisy.images, clean.images, strict=True)]
+        pairs = zip(truths, given, strict=True)
+        each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
+        return float(np.average(each, weights=check_sample_weight(sample_weight, each)))
+
+    def _score_enlarged(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> float:
+        """Return the mean PSNR of enlarged images."""
+        source = carried_source(X)
+        if source is not None and source.describes(X) and (y is None or is_itself(source.clean, y)):
+            y = source.clean
+        is_paired = y is not None and np.shape(y[0])[:2] != np.shape(X[0])[:2]
+        if is_paired:
+            # Refuses other sizes.
+            factor = match_sizes(X, None, y)[3]
+            if factor != self.scale_:
+                raise ValueError(
+                    f"y is {factor} times as large as X, and the fit was to {self.scale_} times."
+                )
+        truths = [self._in_unit(as_float_array(np.asarray(image))[None]) for image in (y if is_paired else X)]
+        if is_paired:
+            given = [np.asarray(image)[None] for image in X]
+        else:
+            sides = [tuple(side // self.scale_ * self.scale_ for side in t.shape[1:3]) for t in truths]
+            truths = [t[:, :height, :width] for t, (height, width) in zip(truths, sides, strict=True)]
+            noiser = self.noiser_ or DownscaleNoiser(self.scale_).fit(truths[0])
+            draw = stream(REFERENCE_SEED, "score")
+            given = [noiser.corrupt(as_tensor(t), draw).numpy() for t in truths]
         pairs = zip(truths, given, strict=True)
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_sample_weight(sample_weight, each)))
@@ -550,6 +581,7 @@ class ImageDenoiser(NetworkDenoiser):
             return self._read_stream(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
+        X, y = self._take_reduced_source(X, y, X_clean)
         X, y, X_clean, factor = match_sizes(X, y, X_clean)
         self._set_scale(factor, X)
         if not is_image_list(X):
@@ -600,6 +632,25 @@ class ImageDenoiser(NetworkDenoiser):
             X_second is not None,
             is_declared_clean=is_declared_clean,
         )
+
+    def _take_reduced_source(self, X: Any, y: Any, X_clean: Any) -> tuple[Any, Any]:
+        """Replace the output of a noiser that reduces images by its clean source, for fresh noise."""
+        source = carried_source(X)
+        if source is None or size_factor(source.noiser) == 1 or X_clean is not None:
+            return X, y
+        if not source.describes(X):
+            raise ValueError(
+                f"X came out of {source.noiser!r} and was edited since, so its clean source no longer belongs "
+                "to it. Pass the clean side as X_clean=."
+            )
+        if factor_of_noise(self.noise) > 1 or not (isinstance(self.noise, str) and self.noise == "auto"):
+            raise ValueError(
+                f"noise given twice: X was already degraded by {source.noiser!r}, and the estimator has "
+                f'noise={self.noise!r}. Leave it at noise="auto".'
+            )
+        # A draft of the estimator: the parameter of the user stays.
+        self.noise = clone(source.noiser)
+        return source.clean, None
 
     def _set_scale(self, factor: int, X: Any) -> None:
         """Set ``scale_`` by the pairs or by the noise, or refuse what does not go with it."""
@@ -849,6 +900,8 @@ class ImageDenoiser(NetworkDenoiser):
         """
         if getattr(self, "_recorruption_", None) is not None:
             raise NotImplementedError("The levels of recorrupted images depend on their pixels.")
+        if self.scale_ > 1:
+            raise NotImplementedError("The derivative is for images of one size.")
         if is_image_list(X):
             pairs = zip(ImageList.of(X).images, direction, strict=True)
             return [self._differentiate(image[None], along[None])[0] for image, along in pairs]

@@ -40,6 +40,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._base import BaseDenoiser, score_gains, trace_rows
+from sk_denoise.estimators._image_sizes import factor_of_noise
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import (
@@ -180,6 +181,7 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _auto_values: ClassVar[AutoValues]
     _takes_any_size: ClassVar[bool] = False
+    _enlarges: ClassVar[bool] = False
     # Whether samples are signals, of which each channel has its unit.
     _has_channel_units: ClassVar[bool] = False
     # An ensemble checks the clean side once for all of its members.
@@ -295,6 +297,11 @@ class NetworkDenoiser(BaseDenoiser):
         check_emphasis(self.emphasis, self.loss, check_loss(self.loss).takes_entry_weights)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         check_callbacks(self.callbacks)
+        if factor_of_noise(self.noise) > 1 and not self._enlarges:
+            raise ValueError(
+                f"noise={self.noise!r} reduces images, and {type(self).__name__} keeps the size of its samples. "
+                "Use ImageDenoiser, which enlarges them."
+            )
         objective = resolve_objective(self.objective)
         if objective is not None:
             check_objective(self, objective)

@@ -372,6 +372,11 @@ def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetw
             "ImageDenoiser or the name of a pretrained model."
         )
     if isinstance(model, ImageDenoiser):
+        if getattr(model, "scale_", 1) > 1:
+            raise ValueError(
+                f"model enlarges images {model.scale_} times, and the result has the size of the image. Call "
+                "model.predict([image])[0]."
+            )
         return UserNetwork(model)
     if model == "auto":
         model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
