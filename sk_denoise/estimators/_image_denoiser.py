@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
-from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, keep_size
+from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, keep_size, size_factor
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._random import stream
@@ -640,8 +640,8 @@ class ImageDenoiser(NetworkDenoiser):
             return X, y
         if not source.describes(X):
             raise ValueError(
-                f"X came out of {source.noiser!r} and was edited since, so its clean source no longer belongs "
-                "to it. Pass the clean side as X_clean=."
+                f"X came out of {source.noiser!r} and was edited since, so its clean source no longer "
+                "belongs to it. Pass the clean side as X_clean=."
             )
         if factor_of_noise(self.noise) > 1 or not (isinstance(self.noise, str) and self.noise == "auto"):
             raise ValueError(

@@ -299,8 +299,8 @@ class NetworkDenoiser(BaseDenoiser):
         check_callbacks(self.callbacks)
         if factor_of_noise(self.noise) > 1 and not self._enlarges:
             raise ValueError(
-                f"noise={self.noise!r} reduces images, and {type(self).__name__} keeps the size of its samples. "
-                "Use ImageDenoiser, which enlarges them."
+                f"noise={self.noise!r} reduces images, and {type(self).__name__} keeps their size. Use "
+                "ImageDenoiser, which enlarges them."
             )
         objective = resolve_objective(self.objective)
         if objective is not None:

@@ -485,8 +485,8 @@ def _pair_with_source(
     """Return a pair by rule 3: X is the output of a noiser, with its clean source."""
     if size_factor(source.noiser) > 1:
         raise ValueError(
-            f"X came out of {source.noiser!r}, which reduces images, and {type(estimator).__name__} keeps their "
-            "size. Use ImageDenoiser, which enlarges them."
+            f"X came out of {source.noiser!r}, which reduces images, and {type(estimator).__name__} keeps "
+            "their size. Use ImageDenoiser, which enlarges them."
         )
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
     clean, _, gaps = _complete(estimator, _check_source(source, samples).clean[weighted])
