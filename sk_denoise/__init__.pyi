@@ -36,6 +36,7 @@ from .networks.unet import *
 from .noise._additive import *
 from .noise._cameras import *
 from .noise._composed import *
+from .noise._degradations import *
 from .noise._recording import *
 from .noise._replacing import *
 from .noise._signal_noise import *

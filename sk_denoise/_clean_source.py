@@ -358,6 +358,9 @@ class _NoiseTrace:
     def _has_columns_in(self, samples: Array) -> bool:
         """Return whether samples have a noisy column as it is, beside others."""
         clean, noisy = _flatten(self.clean), _flatten(self.noisy)
+        # Images of another size have no columns in common.
+        if clean.shape != noisy.shape:
+            return False
         is_noisy = (clean != noisy).sum(axis=0) >= MIN_COUNT
         known = {column.tobytes() for column in noisy.T[is_noisy]}
         return any(column.tobytes() in known for column in samples.T)
@@ -412,7 +415,8 @@ def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> bool:
     if trace is None:
         return False
     noisy, clean = np.asarray(samples)[trace.rows], as_numeric_array(y)[trace.rows]
-    if np.allclose(noisy, trace.noisy, rtol=1e-3, atol=0) or not np.array_equal(clean, trace.clean):
+    is_as_it_was = noisy.shape == trace.noisy.shape and np.allclose(noisy, trace.noisy, rtol=1e-3, atol=0)
+    if is_as_it_was or not np.array_equal(clean, trace.clean):
         return False
     warn_user(
         f"X came out of {trace.noiser!r} and was changed since, as by a scaler behind it; y is the clean "

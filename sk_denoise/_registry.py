@@ -106,6 +106,7 @@ class Unit:
 # Users think of images in grey levels and percent; noisers work in [0, 1].
 GREY_LEVELS = Unit(1 / 255, ", of 255")
 PERCENT = Unit(1 / 100, ", in %")
+TENTHS_OF_PIXELS = Unit(1 / 10, ", in tenths of a pixel")
 THOUSANDTHS = Unit(1 / 1000, ", in thousandths of white")
 COUNT = Unit(1.0, "")
 
@@ -165,6 +166,9 @@ class NoiseEntry(RegistryEntry):
         Whether the noise of a band of rows depends on the other rows.
     images_only : bool
         Whether the noise is for images, and not for rows.
+    changes_size : bool
+        Whether noisy images are smaller than clean ones. Command line and app offer noise that keeps the
+        size, and has an amount.
     """
 
     label: str
@@ -174,6 +178,7 @@ class NoiseEntry(RegistryEntry):
     mixes_samples: bool = False
     needs_whole_image: bool = False
     images_only: bool = False
+    changes_size: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -540,6 +545,30 @@ NOISES: dict[str, NoiseEntry] = {
         fixed_parameters={"limits": (0.0, 1.0)},
         needs_whole_image=True,
         images_only=True,
+    ),
+    "blur": NoiseEntry(
+        location="sk_denoise.noise._degradations:BlurNoiser",
+        label="Blur",
+        description="blurs by a Gaussian, motion, defocus or kernels of yours",
+        use_cases="lenses, shaken cameras, spectrometers",
+        amount=Amount(
+            parameter="sigma",
+            description="standard deviation of the Gaussian kernel in pixels",
+            max_value=50.0,
+            label="Width of the blur",
+            unit=TENTHS_OF_PIXELS,
+            slider_start=15,
+            slider_max=60,
+        ),
+        needs_whole_image=True,
+    ),
+    "downscale": NoiseEntry(
+        location="sk_denoise.noise._degradations:DownscaleNoiser",
+        label="Fewer pixels",
+        description="reduces images to a half, a third or a quarter of their sides",
+        use_cases="small images that are to be enlarged",
+        images_only=True,
+        changes_size=True,
     ),
     "recorded": NoiseEntry(
         location="sk_denoise.noise._recording:RecordedNoiser",

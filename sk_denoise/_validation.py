@@ -122,6 +122,9 @@ class Noiser(Protocol):
 
     A noiser is a scikit-learn estimator. ``fit`` learns from clean data. ``corrupt`` returns corrupted
     tensors: it draws from the generator only and does not change its input.
+
+    Noise that reduces images has an attribute ``size_factor``, the quotient of their sides before and after.
+    Without it, noisy samples have the shape of the clean ones (:func:`size_factor_of`).
     """
 
     def fit(self, X: ArrayLike, y: Any = None) -> Any: ...
@@ -215,6 +218,22 @@ def specification_key(specification: Any) -> str:
         return str(joblib.hash(specification))
     except Exception:
         return repr(specification)
+
+
+def size_factor_of(noiser: Any) -> int:
+    """Return the quotient of the sides of clean and noisy images, 1 for one size."""
+    # Noisers of users need not have it.
+    return int(getattr(noiser, "size_factor", 1))
+
+
+def refuse_other_size(noiser: Any, caller: str) -> None:
+    """Refuse noise that reduces images where noisy and clean samples have one size."""
+    factor = size_factor_of(noiser)
+    if factor != 1:
+        raise ValueError(
+            f"{noiser!r} reduces images to 1/{factor} of their sides, and {caller} needs noisy and clean "
+            "samples of one size. Take noise that keeps the size, such as BlurNoiser()."
+        )
 
 
 def check_noiser(noiser: Any) -> Noiser:

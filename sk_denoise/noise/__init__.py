@@ -7,6 +7,7 @@ from sk_denoise.noise import (
     _cameras,
     _composed,
     _corruptions,
+    _degradations,
     _device_corruptions,
     _recording,
     _replacing,
@@ -18,6 +19,7 @@ from sk_denoise.noise._base import NOISERS, BaseNoiser, bind_columns, resolve_no
 from sk_denoise.noise._cameras import *
 from sk_denoise.noise._composed import *
 from sk_denoise.noise._corruptions import *
+from sk_denoise.noise._degradations import *
 from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
@@ -42,6 +44,7 @@ __all__ += _additive.__all__
 __all__ += _cameras.__all__
 __all__ += _composed.__all__
 __all__ += _corruptions.__all__
+__all__ += _degradations.__all__
 __all__ += _device_corruptions.__all__
 __all__ += _recording.__all__
 __all__ += _replacing.__all__

@@ -102,6 +102,11 @@ class BaseNoiser(SampleTransformer):
     apply: Literal["fit", "always"]
     random_state: int | RandomState | None
 
+    @property
+    def size_factor(self) -> int:
+        """Quotient of the sides of clean and noisy images; 1 for one size."""
+        return 1
+
     @abstractmethod
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return a corrupted copy of x, in the unit and type of x.
@@ -117,7 +122,9 @@ class BaseNoiser(SampleTransformer):
 
         Returns
         -------
-        Tensor of the shape and type of x
+        Tensor of the type of x
+            Noisy samples, of the shape of ``x``. Images of noise with a ``size_factor`` have the shape
+            ``(n_samples, height / size_factor, width / size_factor[, channels])``.
         """
 
     @keeps_array_type

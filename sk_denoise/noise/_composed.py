@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
@@ -12,8 +13,17 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from sk_denoise._random import stream
 from sk_denoise._schema import Rule
-from sk_denoise._validation import NOISER_OF_SAMPLES, Noiser, check_noiser, name_by_class
+from sk_denoise._validation import (
+    FITTED_NOISER,
+    NOISER_OF_SAMPLES,
+    Noiser,
+    check_noiser,
+    name_by_class,
+    refuse_other_size,
+    size_factor_of,
+)
 from sk_denoise.noise._base import (
     STRENGTH,
     BaseNoiser,
@@ -117,6 +127,7 @@ class RegionNoiser(ImageNoiser):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_noiser(self.noiser)
+        refuse_other_size(self.noiser, "RegionNoiser")
         check_strength(self, "size", max_value=1, above_zero=True)
 
     def _select(self, X: Any) -> None:
@@ -138,17 +149,22 @@ class _ComposedNoiser(BaseNoiser):
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "noisers_": Rule(
-            lambda v, noiser: (
-                type(v) is list
-                and len(v) == len(noiser.noisers)
-                and all(NOISER_OF_SAMPLES.test(part, noiser) for part in v)
-            ),
+            lambda v, noiser: type(v) is list and len(v) == len(noiser.noisers) and noiser._are_of_samples(v),
             "a fitted noiser for each",
             after_others=True,
         )
     }
     noisers: Sequence[Noiser]
     noisers_: list[Noiser]
+
+    @property
+    def _takes_any_size(self) -> bool:  # type: ignore[override]  # a class variable elsewhere
+        # The images in use are small already.
+        return self.size_factor > 1
+
+    def _are_of_samples(self, noisers: list[Any]) -> bool:
+        """Return whether noisers were fitted to samples as those of this one."""
+        return all(NOISER_OF_SAMPLES.test(noiser, self) for noiser in noisers)
 
     def _named_noisers(self) -> dict[str, Noiser]:
         """Return the noisers by name; no names if ``noisers`` is no list."""
@@ -236,7 +252,8 @@ class NoiserChoice(_ComposedNoiser):
     Parameters
     ----------
     noisers : list of noisers
-        Noises to choose from. Their own ``apply`` and ``random_state`` have no effect.
+        Noises to choose from, of one ``size_factor``. Their own ``apply`` and ``random_state`` have no
+        effect.
     probabilities : array-like of shape (n_noisers,) or None, default=None
         Probability of each noise, at least 0, with a sum of 1. None stands for equal probabilities.
     apply : {"fit", "always"}, default="fit"
@@ -302,8 +319,19 @@ class NoiserChoice(_ComposedNoiser):
             return [1 / len(self.noisers)] * len(self.noisers)
         return [float(probability) for probability in self.probabilities]
 
+    @property
+    def size_factor(self) -> int:
+        return next(map(size_factor_of, self._named_noisers().values()), 1)
+
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        factors = [size_factor_of(noiser) for noiser in self.noisers]
+        if len(set(factors)) > 1:
+            raise ValueError(
+                "The noisers of a NoiserChoice need one size_factor, because the images of a batch have one "
+                f"size, got {factors}. Put the choice before or behind the noiser that reduces images: "
+                "NoiserChain([NoiserChoice([...]), DownscaleNoiser(2)])."
+            )
         given = np.asarray(self.probabilities if self.probabilities is not None else self._probabilities())
         fits = given.shape == (len(self.noisers),) and given.dtype.kind in "iuf" and bool((given >= 0).all())
         # Decimal numbers such as 0.1 do not sum to 1 exactly.
@@ -322,8 +350,8 @@ class NoiserChain(_ComposedNoiser):
     Parameters
     ----------
     noisers : list of noisers
-        Noises in the order of their application, all fitted to clean data. Their own ``apply`` and
-        ``random_state`` have no effect.
+        Noises in the order of their application, all fitted to clean data: behind a noiser that reduces
+        images, to the reduced clean ones. Their own ``apply`` and ``random_state`` have no effect.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -350,6 +378,13 @@ class NoiserChain(_ComposedNoiser):
     >>> noisy = camera.fit_transform(np.linspace(0, 1, 1000).reshape(10, 10, 10))
     >>> bool(noisy.min() >= 0 and noisy.max() <= 1)
     True
+
+    Blur of the lens, a sensor of fewer pixels, noise:
+
+    >>> from sk_denoise import BlurNoiser, DownscaleNoiser
+    >>> small = NoiserChain([BlurNoiser(sigma=(0.5, 1.5)), DownscaleNoiser(2), GaussianNoiser(0.02)])
+    >>> small.fit_transform(np.zeros((10, 32, 48))).shape, small.size_factor
+    ((10, 16, 24), 2)
     """
 
     def __init__(
@@ -369,3 +404,31 @@ class NoiserChain(_ComposedNoiser):
         for noiser in self.noisers_:
             x = noiser.corrupt(x, generator)
         return x
+
+    @property
+    def size_factor(self) -> int:
+        return math.prod(map(size_factor_of, self._named_noisers().values()))
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        for noiser in self.noisers_:
+            samples = clean.numpy()
+            # The samples as y declare that they are clean, without a second warning of a lost source.
+            noiser.fit(samples, samples)
+            factor = size_factor_of(noiser)
+            # Estimators fit noise to single pixels, which have the values of any size.
+            if factor > 1 and not any(side % factor for side in clean.shape[1:3]):
+                clean = noiser.corrupt(clean, stream(0, "chain"))
+
+    def _are_of_samples(self, noisers: list[Any]) -> bool:
+        shape = self._sample_shape_
+        for noiser in noisers:
+            if shape == self._sample_shape_:
+                fits = NOISER_OF_SAMPLES.test(noiser, self)
+            else:
+                fits = FITTED_NOISER.test(noiser, self) and getattr(noiser, "_sample_shape_", shape) == shape
+            if not fits:
+                return False
+            factor = size_factor_of(noiser)
+            if factor > 1 and not any(side % factor for side in shape[:2]):
+                shape = (shape[0] // factor, shape[1] // factor, *shape[2:])
+        return True

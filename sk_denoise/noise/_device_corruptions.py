@@ -80,7 +80,7 @@ def add_grain(
     -------
     Tensor of the shape and type of x
     """
-    shape = _planes_of(x).shape
+    shape = planes_of(x).shape
     weights = _unit_kernel(kernel, tuple(shape[2:])).to(x.device)
     noise = _mix_colors(
         lambda channels: _filtered_noise((shape[0], channels, *shape[2:]), weights, generator, x.device),
@@ -127,7 +127,7 @@ def add_stripes(
     -------
     Tensor of the shape and type of x
     """
-    n, channels, height, width = _planes_of(x).shape
+    n, channels, height, width = planes_of(x).shape
     across, along = (height, width) if axis == "rows" else (width, height)
     # The slope has a variance of 1 along the stripe.
     slope = torch.linspace(-1, 1, along, device=x.device, dtype=torch.float32)
@@ -197,7 +197,7 @@ def add_recording(
     problem = (find_other_channels if is_signal else find_other_layout)(tuple(x.shape), shapes)
     if problem:
         raise ValueError(problem)
-    planes = to_channels_first(x)[:, :, None] if is_signal else _planes_of(x)
+    planes = to_channels_first(x)[:, :, None] if is_signal else planes_of(x)
     n, channels = planes.shape[:2]
     choices = torch.randint(len(records), (n,), generator=generator, device=x.device).tolist()
     # A record with channels has one place for all of them.
@@ -227,7 +227,7 @@ def add_recording(
         decibels = draw_strength(snr, planes, generator)
         gain = (signal / power).sqrt() * 10 ** (-torch.as_tensor(decibels).double() / 20).to(x.device)
         noise_tensor *= gain.float()
-    back = from_channels_first(noise_tensor[:, :, 0], x) if is_signal else _samples_of(noise_tensor, x)
+    back = from_channels_first(noise_tensor[:, :, 0], x) if is_signal else samples_of(noise_tensor, x)
     noisy = x + back.to(x.dtype)
     return noisy if clip is None else noisy.clamp_(*clip)
 
@@ -270,7 +270,7 @@ def compress_images(
     levels = torch.empty_like(planes)
     for number, (image, draw) in enumerate(zip(planes, draws, strict=True)):
         levels[number] = _compress_one(image, quality, chroma, grid, draw)
-    return _samples_of(black + levels * (span / 255), x).to(x.dtype)
+    return samples_of(black + levels * (span / 255), x).to(x.dtype)
 
 
 def simulate_camera(
@@ -326,7 +326,7 @@ def simulate_camera(
         change = add_camera_noise(image.expand(3, -1, -1), generator, camera) - image
         noisy[number] = change if len(image) == 3 else (weights * change).sum(0)
     noise = noisy * span
-    result = x + _samples_of(noise, x).to(x.dtype)
+    result = x + samples_of(noise, x).to(x.dtype)
     low, high = (torch.as_tensor(limit, dtype=x.dtype, device=x.device) for limit in limits)
     # Clean values beyond black and white stay as they are.
     result = torch.minimum(torch.maximum(result, x.clamp(max=low)), x.clamp(min=high))
@@ -476,14 +476,14 @@ def _cut(record: NDArray[Any], starts: NDArray[np.float32], noise: NDArray[np.fl
 # Shared steps -------------------------------------------------------------------------------------------
 
 
-def _planes_of(x: Tensor) -> Tensor:
+def planes_of(x: Tensor) -> Tensor:
     """Return samples as (n_samples, channels, height, width); rows have a height of 1."""
     if x.ndim == 2:
         return x[:, None, None]
     return x[:, None] if x.ndim == 3 else x.movedim(3, 1)
 
 
-def _samples_of(planes: Tensor, x: Tensor) -> Tensor:
+def samples_of(planes: Tensor, x: Tensor) -> Tensor:
     """Return planes in the layout of samples ``x``."""
     return planes.movedim(1, 3) if x.ndim == 4 else planes.reshape(x.shape)
 
@@ -514,7 +514,7 @@ def _add_scaled(
     clip: tuple[float, float] | None,
 ) -> Tensor:
     """Add noise of unit variance, given as planes, to samples."""
-    samples = _samples_of(noise.expand(_planes_of(x).shape), x)
+    samples = samples_of(noise.expand(planes_of(x).shape), x)
     noisy = (samples * draw_strength(noise_factor, x, generator)).to(x.dtype).mul_(unit).add_(x)
     return noisy if clip is None else noisy.clamp_(*clip)
 
@@ -561,7 +561,7 @@ def _filtered_noise(
 def _to_unit(x: Tensor, limits: Sequence[float | Tensor] | Tensor) -> tuple[Tensor, float, float]:
     """Return images as planes in [0, 1] in single precision; black; and the span."""
     black, white = (float(limit) for limit in limits)
-    return (_planes_of(x).to(torch.float64) - black).div_(white - black).float(), black, white - black
+    return (planes_of(x).to(torch.float64) - black).div_(white - black).float(), black, white - black
 
 
 def _compress_one(image: Tensor, quality: Strength, chroma: Chroma, grid: str, draw: list[float]) -> Tensor:

@@ -171,7 +171,7 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
                     f"{given!r}."
                 )
             return
-        kernel = _as_numbers(given, "kernel")
+        kernel = as_numbers(given, "kernel")
         if kernel.ndim not in (1, 2) or not kernel.size > 0 or max(kernel.shape) > MAX_KERNEL_SIDE:
             raise ValueError(
                 f"kernel must be a number or an array of shape (height, width) or (width,), with sides up to "
@@ -479,7 +479,7 @@ class RecordedNoiser(ImageNoiser):
         if not records:
             raise ValueError("bank must hold at least one record, got none.")
         for number, record in enumerate(records):
-            record = _as_numbers(record, f"record {number} of bank")
+            record = as_numbers(record, f"record {number} of bank")
             if record.ndim not in (1, 2, 3) or not record.size:
                 raise ValueError(
                     "bank must hold records of shape (length,), (height, width) or (height, width, "
@@ -627,7 +627,7 @@ def _shape_of_centers(noiser: RecordedNoiser) -> tuple[int, ...]:
     return n_records, count_channels((1, *shape))
 
 
-def _as_numbers(values: Any, name: str) -> NDArray[Any]:
+def as_numbers(values: Any, name: str) -> NDArray[Any]:
     """Return an array of finite real numbers, or raise an error."""
     try:
         array = np.asarray(values)
