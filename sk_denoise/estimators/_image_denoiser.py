@@ -53,7 +53,7 @@ from sk_denoise.estimators._image_inputs import (
     pair_image_lists,
     refuse_noiser_output,
 )
-from sk_denoise.estimators._image_sizes import factor_of_noise, match_sizes
+from sk_denoise.estimators._image_sizes import common_factor, factor_of_noise, match_sizes
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import ImageNetworkFactory
 from sk_denoise.estimators._pairs import Pair, refuse_clean_side
@@ -542,8 +542,7 @@ class ImageDenoiser(NetworkDenoiser):
             y = source.clean
         is_paired = y is not None and np.shape(y[0])[:2] != np.shape(X[0])[:2]
         if is_paired:
-            # Refuses other sizes.
-            factor = match_sizes(X, None, y)[3]
+            factor = common_factor(X, y, "y")
             if factor != self.scale_:
                 raise ValueError(
                     f"y is {factor} times as large as X, and the fit was to {self.scale_} times."

@@ -10,7 +10,7 @@ from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, size_factor
 from sk_denoise._validation import as_float_array, check_lengths
 from sk_denoise.noise import NOISERS, carried_source, resolve_noiser
 
-__all__ = ["factor_of_noise", "match_sizes"]
+__all__ = ["common_factor", "factor_of_noise", "match_sizes"]
 
 
 def factor_of_noise(noise: Any) -> int:
@@ -49,6 +49,14 @@ def match_sizes(X: Any, y: Any, X_clean: Any) -> tuple[Any, Any, Any, int]:
     # Labels and masks of another shape are no clean side.
     if name == "y" and np.shape(clean[0])[2:] != np.shape(X[0])[2:]:
         return X, y, X_clean, 1
+    factor = common_factor(X, clean, name)
+    enlarged = [enlarge_images(as_float_array(np.asarray(small))[None], factor)[0] for small in X]
+    stacked = np.stack(enlarged) if hasattr(X, "shape") else enlarged
+    return stacked, y, X_clean, factor
+
+
+def common_factor(X: Any, clean: Any, name: str) -> int:
+    """Return the factor between small images and large ones, or refuse several or none."""
     check_lengths(X, clean)
     factors = set()
     for index, (small, large) in enumerate(zip(X, clean, strict=True)):
@@ -65,10 +73,7 @@ def match_sizes(X: Any, y: Any, X_clean: Any) -> tuple[Any, Any, Any, int]:
             f"{name} is {' and '.join(map(str, sorted(factors)))} times as large as X: one factor up to "
             f"{MAX_FACTOR} is expected for all images."
         )
-    (factor,) = factors
-    enlarged = [enlarge_images(as_float_array(np.asarray(small))[None], factor)[0] for small in X]
-    stacked = np.stack(enlarged) if hasattr(X, "shape") else enlarged
-    return stacked, y, X_clean, factor
+    return int(factors.pop())
 
 
 def _are_images(X: Any) -> bool:
