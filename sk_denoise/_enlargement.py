@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad, pixel_shuffle
 __all__ = ["MAX_FACTOR", "EnlargedNoise", "enlarge", "enlarge_images", "size_factor"]
 
 # Largest factor between the sizes of images.
-MAX_FACTOR = 8
+MAX_FACTOR = 4
 # Pixels on each side of the nearest one that a cubic interpolation reads.
 REACH = 2
 

@@ -274,6 +274,7 @@ class ImageDenoiser(NetworkDenoiser):
     """
 
     _takes_any_size = True
+    scale_: int
     _enlarges = True
     # Whether each channel has a unit of its own.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -553,7 +554,7 @@ class ImageDenoiser(NetworkDenoiser):
         else:
             sides = [tuple(side // self.scale_ * self.scale_ for side in t.shape[1:3]) for t in truths]
             truths = [t[:, :height, :width] for t, (height, width) in zip(truths, sides, strict=True)]
-            noiser = self.noiser_ or DownscaleNoiser(self.scale_).fit(truths[0])
+            noiser = self.noiser_ or DownscaleNoiser(self.scale_).fit(truths[0])  # type: ignore[arg-type]
             draw = stream(REFERENCE_SEED, "score")
             given = [noiser.corrupt(as_tensor(t), draw).numpy() for t in truths]
         pairs = zip(truths, given, strict=True)
@@ -807,6 +808,7 @@ class ImageDenoiser(NetworkDenoiser):
         draft._check_parameters()
         shape = (*self._patch_sides(), channels) if channels > 1 else self._patch_sides()
         black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+        draft._set_scale(1, black_and_white)
         draft._prepare(draft._resolve(black_and_white, None, None))
         draft.net_.module_.load_state_dict(weights)
         draft.net_.module_.eval()

@@ -2,6 +2,7 @@
 
 from sk_denoise._noise_model import NoiseModel
 from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
+from sk_denoise.restoration._enlarge_image import enlarge_image
 from sk_denoise.restoration._image_files import denoise_file, is_written_as_stack
 from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
@@ -12,6 +13,7 @@ __all__ = [
     "PretrainedModel",
     "denoise_file",
     "denoise_image",
+    "enlarge_image",
     "estimate_noise",
     "estimate_sigma",
     "is_written_as_stack",

@@ -169,7 +169,7 @@ def test_images_of_one_size_have_the_factor_one(photos: NDArray[np.float32]) -> 
     [
         ({}, np.zeros((2, 32, 32)), np.zeros((2, 63, 64)), "times a whole number"),
         ({}, np.zeros((2, 32, 32)), np.zeros((2, 64, 96)), "times a whole number"),
-        ({}, np.zeros((2, 4, 4)), np.zeros((2, 64, 64)), "one factor up to 8"),
+        ({}, np.zeros((2, 4, 4)), np.zeros((2, 64, 64)), "one factor up to 4"),
         ({}, np.zeros((2, 32, 32)), np.zeros((3, 64, 64)), "inconsistent numbers of samples"),
         ({"patch_size": 33}, np.zeros((2, 32, 32)), np.zeros((2, 64, 64)), "multiple of 2"),
         ({"sigma": "map"}, np.zeros((2, 32, 32)), np.zeros((2, 64, 64)), 'sigma="blind"'),
