@@ -31,7 +31,7 @@ import re
 import signal
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ from data import (
     training_groups,
     validation_groups,
 )
+from degradations import DEGRADATIONS, VALIDATION_KINDS
 from real_noise import KINDS, add_real_noise
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -92,12 +93,15 @@ class Recipe:
     late_patches: bool
     levels: tuple[int, ...]
     blind: bool = False
+    degradation: str = ""
 
 
 RECIPES = {
     "gray": Recipe((64, 96, 128), (2, 3, 1), 1.2, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
     "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
     "camera": Recipe((64, 96, 128), (2, 3, 1), 1.0, "balanced", True, (), blind=True),
+    "enlarge": Recipe((64, 64), (3, 1), 1.0, "balanced", True, (), blind=True, degradation="enlarge"),
+    "jpeg": Recipe((48, 72, 96), (2, 3, 1), 1.0, "balanced", True, (), blind=True, degradation="jpeg"),
 }
 # During a run, with every fourth image: a full validation takes a minute.
 LEVELS_ON_THE_WAY = (2, 5, 15, 50)
@@ -206,19 +210,24 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
     """Return training images and held-out images."""
     if color == "rgb":
         return training_groups(), validation_groups()
+    if color in DEGRADATIONS:
+        pairs = noisy_groups(validation_groups(), VALIDATION_KINDS[color], DEGRADATIONS[color])
+        return training_groups(), pairs
     if color == "camera":
         return training_groups(with_clean=True), noisy_groups(validation_groups())
     return gray_training_groups(), validation_groups("gray")
 
 
-def noisy_groups(groups: Sequence[Group]) -> list[Group]:
-    """Return pairs of clean and noisy validation images, by group and kind of noise."""
+def noisy_groups(
+    groups: Sequence[Group], kinds: Iterable[str] = KINDS, degrade: Callable[..., Any] = add_real_noise
+) -> list[Group]:
+    """Return pairs of noisy and clean validation images, by group and kind of noise."""
     pairs = []
     for group in groups:
-        for kind in KINDS:
+        for kind in kinds:
             generators = [torch.Generator().manual_seed(number) for number in range(len(group.images))]
             images = [
-                torch.stack(add_real_noise(image.float() / 255, generator, kind))
+                torch.stack(degrade(image.float() / 255, generator, kind))
                 for image, generator in zip(group.images, generators, strict=True)
             ]
             pairs.append(Group(f"{group.name}, {kind}", 1, images))
@@ -245,7 +254,8 @@ def batch(groups: Sequence[Group], step: int, recipe: Recipe, late: bool) -> tup
     clean = torch.stack(patches).float().div_(255)
     if recipe.blind:
         kinds = ["clean" if owners[number][0].name == CLEAN_GROUP else None for number in which]
-        pairs = [add_real_noise(patch, generator, kind) for patch, kind in zip(clean, kinds, strict=True)]
+        degrade = DEGRADATIONS.get(recipe.degradation, add_real_noise)
+        pairs = [degrade(patch, generator, kind) for patch, kind in zip(clean, kinds, strict=True)]
         noisy, clean = (torch.stack(side) for side in zip(*pairs, strict=True))
         return noisy, (noisy - clean).square().mean((1, 2, 3), keepdim=True).sqrt(), clean
     sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** recipe.power
@@ -352,9 +362,9 @@ class Run:
             self._load(torch.load(self.file, weights_only=True, map_location=device))
         elif not fresh and (BOX / f"{color}.safetensors").exists():
             self._take_up(BOX / f"{color}.safetensors")
-        elif not fresh and recipe.blind:
+        elif not fresh and recipe.blind and not recipe.degradation:
             self._begin_in_colour(BOX / "rgb.safetensors")
-        elif not fresh and (BOX / "gray.safetensors").exists():
+        elif not fresh and not recipe.degradation and (BOX / "gray.safetensors").exists():
             self._begin_in_gray(BOX / "gray.safetensors")
 
     def _load(self, state: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "FILTERS",
     "GREY_LEVELS",
     "LOSSES",
+    "ENLARGERS",
     "MODELS",
     "NETWORKS",
     "NOISES",
@@ -811,6 +812,18 @@ MODELS: dict[str, PretrainedEntry] = {
     "camera": PretrainedEntry(
         location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Camera and JPEG, without a level",
+        channels=3,
+        max_sigma=40 / 255,
+        error=0.7 / 255,
+        is_blind=True,
+    ),
+}
+
+# Networks whose output is larger than the image.
+ENLARGERS: dict[str, PretrainedEntry] = {
+    "enlarge": PretrainedEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Twice the size",
         channels=3,
         max_sigma=40 / 255,
         error=0.7 / 255,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
+from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, keep_size, size_factor
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._lazy_arrays import widen
 from sk_denoise._noise_level import estimate_noise_levels
@@ -40,6 +41,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._base import REFERENCE_SEED
 from sk_denoise.estimators._image_inputs import (
     ImageList,
     convert_tensor_stack,
@@ -52,6 +54,7 @@ from sk_denoise.estimators._image_inputs import (
     pair_image_lists,
     refuse_noiser_output,
 )
+from sk_denoise.estimators._image_sizes import common_factor, factor_of_noise, match_sizes
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import ImageNetworkFactory
 from sk_denoise.estimators._pairs import Pair, refuse_clean_side
@@ -67,6 +70,7 @@ from sk_denoise.estimators._training_domain import (
     warn_of_tiny_sigma,
 )
 from sk_denoise.metrics import psnr
+from sk_denoise.noise import DownscaleNoiser, carried_source
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import auto_patch_epochs, resolve_objective
 
@@ -215,6 +219,9 @@ class ImageDenoiser(NetworkDenoiser):
         ``objective``, and from two measurements.
     patch_shape_ : tuple of int
         Shape of a patch.
+    scale_ : int
+        Factor by which ``predict`` enlarges images: that of the clean images to X in the fit, or that of a
+        ``noise`` such as :class:`~sk_denoise.DownscaleNoiser`; 1 for all other.
     image_shape_ : tuple of int or None
         Shape of the images, if the rows of X are flattened images.
     data_range_ : float
@@ -268,6 +275,8 @@ class ImageDenoiser(NetworkDenoiser):
     """
 
     _takes_any_size = True
+    scale_: int
+    _enlarges = True
     # Whether each channel has a unit of its own.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "sigma": [StrOptions({"blind", "map"})],
@@ -276,6 +285,7 @@ class ImageDenoiser(NetworkDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": IMAGE_PREPARATION,
+        "scale_": Rule(lambda v, _: type(v) is int and 1 <= v <= MAX_FACTOR, "a factor"),
         "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
         "_strongest_noise_": NONNEGATIVE_NUMBER,
         "noise_levels_": NOISE_LEVELS,
@@ -505,6 +515,8 @@ class ImageDenoiser(NetworkDenoiser):
         """
         check_is_fitted(self)
         refuse_stream(X, "score")
+        if self.scale_ > 1:
+            return self._score_enlarged(convert_tensor_stack(X), convert_tensor_stack(y), sample_weight)
         if not is_image_list(X):
             return super().score(convert_tensor_stack(X), convert_tensor_stack(y), sample_weight)
         noisy = ImageList.of(X)
@@ -526,6 +538,31 @@ class ImageDenoiser(NetworkDenoiser):
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_sample_weight(sample_weight, each)))
 
+    def _score_enlarged(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> float:
+        """Return the mean PSNR of enlarged images."""
+        source = carried_source(X)
+        if source is not None and source.describes(X) and (y is None or is_itself(source.clean, y)):
+            y = source.clean
+        is_paired = y is not None and np.shape(y[0])[:2] != np.shape(X[0])[:2]
+        if is_paired:
+            factor = common_factor(X, y, "y")
+            if factor != self.scale_:
+                raise ValueError(
+                    f"y is {factor} times as large as X, and the fit was to {self.scale_} times."
+                )
+        truths = [self._in_unit(as_float_array(np.asarray(image))[None]) for image in (y if is_paired else X)]
+        if is_paired:
+            given = [np.asarray(image)[None] for image in X]
+        else:
+            sides = [tuple(side // self.scale_ * self.scale_ for side in t.shape[1:3]) for t in truths]
+            truths = [t[:, :height, :width] for t, (height, width) in zip(truths, sides, strict=True)]
+            noiser = self.noiser_ or DownscaleNoiser(self.scale_).fit(truths[0])  # type: ignore[arg-type]
+            draw = stream(REFERENCE_SEED, "score")
+            given = [noiser.corrupt(as_tensor(t), draw).numpy() for t in truths]
+        pairs = zip(truths, given, strict=True)
+        each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
+        return float(np.average(each, weights=check_sample_weight(sample_weight, each)))
+
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> ImageNetworkFactory:
@@ -542,9 +579,13 @@ class ImageDenoiser(NetworkDenoiser):
         if is_stream(X):
             if X_second is not None:
                 raise ValueError("X_second goes with stacks and lists of images, and X is a stream.")
+            self._set_scale(1, X)
             return self._read_stream(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
+        X, y = self._take_reduced_source(X, y, X_clean)
+        X, y, X_clean, factor = match_sizes(X, y, X_clean)
+        self._set_scale(factor, X)
         if not is_image_list(X):
             refuse_single_image(get_shape(X), self.image_shape)
             if self.image_shape is None and len(get_shape(X)) == 2:
@@ -594,6 +635,59 @@ class ImageDenoiser(NetworkDenoiser):
             is_declared_clean=is_declared_clean,
         )
 
+    def _take_reduced_source(self, X: Any, y: Any, X_clean: Any) -> tuple[Any, Any]:
+        """Replace the output of a noiser that reduces images by its clean source, for fresh noise."""
+        source = carried_source(X)
+        if source is None or size_factor(source.noiser) == 1 or X_clean is not None:
+            return X, y
+        if not source.describes(X):
+            raise ValueError(
+                f"X came out of {source.noiser!r} and was edited since, so its clean source no longer "
+                "belongs to it. Pass the clean side as X_clean=."
+            )
+        if factor_of_noise(self.noise) > 1 or not (isinstance(self.noise, str) and self.noise == "auto"):
+            raise ValueError(
+                f"noise given twice: X was already degraded by {source.noiser!r}, and the estimator has "
+                f'noise={self.noise!r}. Leave it at noise="auto".'
+            )
+        # A draft of the estimator: the parameter of the user stays.
+        self.noise = clone(source.noiser)
+        return source.clean, None
+
+    def _set_scale(self, factor: int, X: Any) -> None:
+        """Set ``scale_`` by the pairs or by the noise, or refuse what does not go with it."""
+        degraded = factor_of_noise(self.noise)
+        if factor > 1 and degraded > 1:
+            raise ValueError(
+                f"noise given twice: the clean images are {factor} times as large as X, and the estimator "
+                f'has noise={self.noise!r}. Leave it at noise="auto".'
+            )
+        scale = max(factor, degraded)
+        if self.__sklearn_is_fitted__() and scale != self.scale_:
+            raise ValueError(
+                f"The first fit was to images that are enlarged {self.scale_} times, and now it is {scale}."
+            )
+        self.scale_ = scale
+        if scale == 1:
+            return
+        if scale > MAX_FACTOR:
+            raise ValueError(f"Images are enlarged up to {MAX_FACTOR} times, got {scale}.")
+        if resolve_objective(self.objective) is not None or self.sigma == "map":
+            raise ValueError(
+                'To enlarge images, a network needs clean ones, objective="supervised", and sigma="blind". '
+                f"Got objective={self.objective!r} and sigma={self.sigma!r}."
+            )
+        if len(get_shape(X) or (0, 0, 0)) == 2:
+            raise ValueError(
+                "X holds rows, and a network that enlarges learns from images: a stack (n, height, width"
+                "[, channels]) or a list."
+            )
+        if any(side % scale for side in self._patch_sides()):
+            raise ValueError(
+                f"patch_size must be a multiple of {scale}, the factor of the enlargement, got "
+                f"{self.patch_size!r}."
+            )
+
     def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
         """Return training data of images that are read one by one."""
         if X_clean is not None or is_stream(y) or is_image_list(y) or np.ndim(y) > 2:
@@ -619,6 +713,8 @@ class ImageDenoiser(NetworkDenoiser):
         if isinstance(X_val, str | os.PathLike):
             X_val = open_folder(X_val, _color_of(data.sample_shape))
         X_val, X_clean_val = convert_tensor_stack(X_val), convert_tensor_stack(X_clean_val)
+        if X_clean_val is not None:
+            X_val, _, X_clean_val, _ = match_sizes(X_val, None, X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
             validation = self._read(X_val, None, X_clean_val, None)
             if isinstance(data, PatchData) and isinstance(validation, PatchData):
@@ -696,11 +792,15 @@ class ImageDenoiser(NetworkDenoiser):
                 return float(self._recorruption_.splitter.level(as_tensor(noisy)).square().mean().sqrt())
             return float(np.max(estimate_noise_levels(self._as_images(noisy))))
         if self.noiser_ is not None:
-            noisy = self.noiser_.corrupt(as_tensor(few.targets), stream(self._root(), "strength")).numpy()
+            draw = stream(self._root(), "strength")
+            noisy = keep_size(self.noiser_).corrupt(as_tensor(few.targets), draw).numpy()
         errors = np.square(noisy - few.targets, dtype=np.float64) / (2 if pair.source == "X_second" else 1)
         return float(np.sqrt(errors.reshape(len(errors), -1).mean(axis=1).max()))
 
     def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        # The inputs of pairs are enlarged already, and ``predict`` would enlarge them again.
+        if self.scale_ > 1 and sample.noiser is None:
+            return None, None, None
         return super()._sample_for_callbacks(sample.take(np.arange(min(len(sample.inputs), MAX_SCORED))))
 
     def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
@@ -710,6 +810,7 @@ class ImageDenoiser(NetworkDenoiser):
         draft._check_parameters()
         shape = (*self._patch_sides(), channels) if channels > 1 else self._patch_sides()
         black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+        draft._set_scale(1, black_and_white)
         draft._prepare(draft._resolve(black_and_white, None, None))
         draft.net_.module_.load_state_dict(weights)
         draft.net_.module_.eval()
@@ -727,7 +828,7 @@ class ImageDenoiser(NetworkDenoiser):
         known = self.intensity_range_
         if known is None:
             return None
-        overshoot = measure_overshoot(self.noiser_, self.patch_shape_, known)
+        overshoot = measure_overshoot(keep_size(self.noiser_), self.patch_shape_, known)
         return TrainingDomain(known, overshoot, self._strongest_noise_ / known.span)
 
     def _ratio(self, image_range: IntensityRange | None) -> float:
@@ -771,19 +872,28 @@ class ImageDenoiser(NetworkDenoiser):
             raise ValueError(
                 'sigma is for networks with a noise-level map, ImageDenoiser(sigma="map"); this one is blind.'
             )
-        denoised = np.empty(images.shape, as_float_array(samples[:0]).dtype)
+        n, height, width, channels = images.shape
+        shape = (n, self.scale_ * height, self.scale_ * width, channels)
+        denoised = np.empty(shape, as_float_array(samples[:0]).dtype)
         for image_range, index in self._ranges_of(images, levels).items():
             # Most often all images are alike, and a slice makes no copies.
             group: Any = slice(None) if len(index) == len(images) else index
             image_levels, restored = None, denoised[group]
             if levels is not None:
                 image_levels = self._limit_levels(levels[group], image_range, is_given=sigma is not None)
+            given = images[group]
+            if self.scale_ > 1:
+                given = enlarge_images(given.astype(denoised.dtype, copy=False), self.scale_)
             self._tiled_predictor(image_range, double=denoised.dtype == np.float64).restore(
-                images[group], restored, image_levels
+                given, restored, image_levels
             )
             if restored.base is not denoised:
                 denoised[group] = restored
-        return denoised.reshape(samples.shape)
+        return denoised.reshape(samples.shape) if self.scale_ == 1 else self._as_given(denoised, samples)
+
+    def _as_given(self, images: NDArray[Any], samples: NDArray[Any]) -> NDArray[Any]:
+        """Return images of another size with the axes of samples."""
+        return images if samples.ndim == 4 else images[..., 0]
 
     def _part_reach(self) -> tuple[int, int] | None:
         """Return the halo and the stride of parts of an image; None takes it whole."""
@@ -820,6 +930,8 @@ class ImageDenoiser(NetworkDenoiser):
         """
         if getattr(self, "_recorruption_", None) is not None:
             raise NotImplementedError("The levels of recorrupted images depend on their pixels.")
+        if self.scale_ > 1:
+            raise NotImplementedError("The derivative is for images of one size.")
         if is_image_list(X):
             pairs = zip(ImageList.of(X).images, direction, strict=True)
             return [self._differentiate(image[None], along[None])[0] for image, along in pairs]

@@ -17,6 +17,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
+from sk_denoise._enlargement import keep_size, size_factor
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, measure_repeats
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
@@ -39,6 +40,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._base import BaseDenoiser, score_gains, trace_rows
+from sk_denoise.estimators._image_sizes import factor_of_noise
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import (
@@ -183,6 +185,7 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _auto_values: ClassVar[AutoValues]
     _takes_any_size: ClassVar[bool] = False
+    _enlarges: ClassVar[bool] = False
     # Whether samples are signals, of which each channel has its unit.
     _has_channel_units: ClassVar[bool] = False
     # An ensemble checks the clean side once for all of its members.
@@ -314,6 +317,11 @@ class NetworkDenoiser(BaseDenoiser):
         check_emphasis(self.emphasis, self.loss, check_loss(self.loss).takes_entry_weights)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         check_callbacks(self.callbacks)
+        if factor_of_noise(self.noise) > 1 and not self._enlarges:
+            raise ValueError(
+                f"noise={self.noise!r} reduces images, and {type(self).__name__} keeps their size. Use "
+                "ImageDenoiser, which enlarges them."
+            )
         objective = resolve_objective(self.objective)
         if objective is not None:
             check_objective(self, objective)
@@ -380,7 +388,9 @@ class NetworkDenoiser(BaseDenoiser):
             self._noise_name_ = name
             self._learn_noise_in(pair)
             if pair.noiser is not None:
-                clean = factory.samples_for_noise(self._rows_of_score(pair).targets)
+                clean = self._rows_of_score(pair).targets
+                # Single pixels cannot be reduced.
+                clean = clean if size_factor(pair.noiser) > 1 else factory.samples_for_noise(clean)
                 # A few wild values would make the noise far stronger than the rest of their column.
                 if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
                     clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)
@@ -513,7 +523,7 @@ class NetworkDenoiser(BaseDenoiser):
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
             self._preparation_ = factory.preparation(
-                sides, layout, self._filled(self.noiser_), on_unit_interval, self._root()
+                sides, layout, self._filled(keep_size(self.noiser_)), on_unit_interval, self._root()
             )
         module = factory.build(layout, on_unit_interval, self._root())
         self._cost_ = cost_of(module, factory.input_shape(layout))
@@ -725,7 +735,7 @@ class NetworkDenoiser(BaseDenoiser):
         if is_weighted:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
-        noiser: Any = None if noiseless else self.noiser_
+        noiser: Any = None if noiseless else keep_size(self.noiser_)
         redrawn = self._redrawn_noise(samples) if purpose == "noise" else None
         if redrawn is not None:
             noiser, samples = redrawn, replace(samples, inputs=samples.targets)

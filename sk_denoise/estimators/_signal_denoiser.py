@@ -246,6 +246,7 @@ class SignalDenoiser(ImageDenoiser):
     sigma: Literal["blind"] = "blind"
     image_shape: None = None
     _has_channel_units: ClassVar[bool] = True
+    _enlarges: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "window_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "windows_per_signal": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],

@@ -16,6 +16,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._enlargement import enlarge
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser, SignalDenoiser
 from sk_denoise.estimators._denoising_autoencoder import OUTPUTS
 from sk_denoise.estimators._preparation import LINEAR_RANGE, Preparation, SampleLayout
@@ -125,10 +126,11 @@ class ImageModule(nn.Module):
         self.network = copy.deepcopy(estimator.net_.module_).cpu()
         self.stride = int(getattr(self.network, "stride", 1))
         self.has_channels = len(estimator.patch_shape_) == 3
+        self.scale = estimator.scale_
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """Map ``(n, height, width[, channels])`` to the same; ``sigma`` is of shape (n,)."""
-        x = x.movedim(3, 1) if self.has_channels else x[:, None]
+        """Map ``(n, height, width[, channels])`` to the same, enlarged; ``sigma`` is of shape (n,)."""
+        x = enlarge(x.movedim(3, 1) if self.has_channels else x[:, None], self.scale)
         height, width = x.shape[2:]
         inputs = _pad_to_stride((x - self.black) / self.data_range, self.stride)
         if sigma is not None:

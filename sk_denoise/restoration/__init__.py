@@ -3,6 +3,7 @@
 from sk_denoise._lazy_arrays import set_part_denoiser
 from sk_denoise._noise_model import NoiseModel
 from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
+from sk_denoise.restoration._enlarge_image import enlarge_image
 from sk_denoise.restoration._image_files import denoise_file, is_written_as_stack
 from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._part_denoiser import PartDenoiser
@@ -17,6 +18,7 @@ __all__ = [
     "denoise_file",
     "denoise_image",
     "denoise_zarr",
+    "enlarge_image",
     "estimate_noise",
     "estimate_sigma",
     "is_written_as_stack",

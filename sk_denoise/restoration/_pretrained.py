@@ -26,7 +26,7 @@ from sk_denoise.estimators import ImageDenoiser, SignalDenoiser
 from sk_denoise.estimators._tiled_prediction import ResidualClipper, TiledPredictor
 from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
-from sk_denoise.noise import CameraNoiser, GaussianNoiser
+from sk_denoise.noise import CameraNoiser, DownscaleNoiser, GaussianNoiser
 
 __all__ = [
     "MODELS",
@@ -121,16 +121,16 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
 
     Parameters
     ----------
-    name : {"gray", "rgb", "camera"}
-        Model for images (height, width), or (height, width, 3) for the last two.
+    name : {"gray", "rgb", "camera", "enlarge"}
+        Model for images (height, width), or (height, width, 3) for the last three.
     random_state : int, RandomState or None, default=None
         Seed of a fit that continues: patches, noise and the validation split.
 
     Returns
     -------
     ImageDenoiser
-        A new estimator: for white Gaussian noise with a standard deviation of up to 55 / 255, or, "camera",
-        for the noise of cameras and of JPEG, without a level.
+        A new estimator: for white Gaussian noise with a standard deviation of up to 55 / 255; "camera" for
+        the noise of cameras and of JPEG, without a level; "enlarge" for images of twice the height and width.
 
     Raises
     ------
@@ -140,6 +140,7 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     See Also
     --------
     denoise_image : Denoise any image with these weights in one call.
+    enlarge_image : Enlarge any image with the weights of "enlarge".
 
     Examples
     --------
@@ -152,8 +153,10 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     >>> bool(denoiser.score([noisy], [clean]) > 28)
     True
     """
-    network, model = cached_network(name), MODELS[name]
-    noise = CameraNoiser() if model.is_blind else GaussianNoiser((0, model.max_sigma))
+    network, model = cached_network(name), _entry(name)
+    noise: Any = CameraNoiser() if model.is_blind else GaussianNoiser((0, model.max_sigma))
+    if name in _registry.ENLARGERS:
+        noise = DownscaleNoiser(2)
     has_two_levels = len(network.widths) == 2
     denoiser = ImageDenoiser(
         "folded_unet" if has_two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
@@ -168,17 +171,21 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
 
 def cached_network(name: str) -> FoldedUNet:
     """Return a pretrained network, loaded once and shared: do not change it."""
-    check_one_of(name, MODELS, "model")
+    check_one_of(name, {**MODELS, **_registry.ENLARGERS}, "model")
     # The lock keeps threads from loading the same weights twice.
     with _LOADING:
         return _load_network(name)
+
+
+def _entry(name: str) -> _registry.PretrainedEntry:
+    return {**_registry.MODELS, **_registry.ENLARGERS}[name]
 
 
 @cache
 def _load_network(name: str) -> FoldedUNet:
     from safetensors import safe_open
 
-    model = _registry.MODELS[name]
+    model = _entry(name)
     with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         # Weights are stored in half precision.
@@ -372,6 +379,11 @@ def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetw
             "ImageDenoiser or the name of a pretrained model."
         )
     if isinstance(model, ImageDenoiser):
+        if getattr(model, "scale_", 1) > 1:
+            raise ValueError(
+                f"model enlarges images {model.scale_} times, and the result has the size of the image. Call "
+                "model.predict([image])[0]."
+            )
         return UserNetwork(model)
     if model == "auto":
         model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
