@@ -10,7 +10,6 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from typing import Any, ClassVar, TypeVar
@@ -307,14 +306,17 @@ def _read_arrow(X: Any, estimator: Any) -> Any:
             "installed: pip install pandas. Or pass an array: numpy.column_stack(list(table.columns))."
         )
     tags = estimator.__sklearn_tags__().input_tags
-    module: Any = import_module(library)
+    if library == "polars":
+        import polars as pl
+    else:
+        import pandas as pd
     # An encoder reads columns of all types.
     if tags.categorical:
-        return X.to_pandas() if library == "pandas" else module.from_arrow(X)
+        return X.to_pandas() if library == "pandas" else pl.from_arrow(X)
     numbers, names = _numbers_of_arrow(X), list(X.schema.names)
     if library == "pandas":
-        return module.DataFrame(numbers, columns=names, copy=False)
-    return module.DataFrame(numbers, schema=names)
+        return pd.DataFrame(numbers, columns=names, copy=False)
+    return pl.DataFrame(numbers, schema=names)
 
 
 def _numbers_of_arrow(table: Any) -> NDArray[Any]:

@@ -23,10 +23,10 @@ def size_factor(noiser: Any) -> int:
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
-    """Enlarge images by cubic interpolation, with the last rows and columns repeated at the edges.
+    """Enlarge images by cubic interpolation.
 
-    The numbers of a pixel depend on the 5 x 5 pixels around it and not on its place, so that tiles of an
-    image are those of the whole.
+    The last rows and columns are repeated at the edges. The numbers of a pixel depend on the 5 x 5 pixels
+    around it and not on its place, so that tiles of an image are those of the whole.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def enlarge(x: Tensor, factor: int) -> Tensor:
 
 
 def _cubic_kernels(factor: int) -> Tensor:
-    """Return a kernel for each place of an output pixel in its input pixel, (factor**2, 1, 5, 5)."""
+    """Return the kernels of the places in an input pixel, (factor**2, 1, 5, 5)."""
     taps = torch.arange(-REACH, REACH + 1, dtype=torch.float64)
     places = (torch.arange(factor, dtype=torch.float64) + 0.5) / factor - 0.5
     distance = (places[:, None] - taps).abs()
@@ -75,7 +75,7 @@ def enlarge_images(images: NDArray[Any], factor: int) -> NDArray[Any]:
 
 
 class EnlargedNoise:
-    """A degradation that reduces the size, followed by enlargement to the size of the clean image.
+    """Reduction of images, and enlargement to the size of the clean image.
 
     A network that enlarges images gets them enlarged by cubic interpolation, and adds what is missing.
 
@@ -97,5 +97,5 @@ class EnlargedNoise:
 
 
 def keep_size(noiser: Any) -> Any:
-    """Return a noiser whose output has the size of its input: itself, or with enlargement."""
+    """Return a noiser with enlarged output, or itself if it keeps the size."""
     return noiser if size_factor(noiser) == 1 else EnlargedNoise(noiser)

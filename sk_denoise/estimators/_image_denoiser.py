@@ -636,7 +636,7 @@ class ImageDenoiser(NetworkDenoiser):
         )
 
     def _take_reduced_source(self, X: Any, y: Any, X_clean: Any) -> tuple[Any, Any]:
-        """Replace the output of a noiser that reduces images by its clean source, for fresh noise."""
+        """Return the clean source of reduced images in place of them, for fresh noise."""
         source = carried_source(X)
         if source is None or size_factor(source.noiser) == 1 or X_clean is not None:
             return X, y
@@ -655,7 +655,7 @@ class ImageDenoiser(NetworkDenoiser):
         return source.clean, None
 
     def _set_scale(self, factor: int, X: Any) -> None:
-        """Set ``scale_`` by the pairs or by the noise, or refuse what does not go with it."""
+        """Set ``scale_`` by the pairs or by the noise, and check the other parameters."""
         degraded = factor_of_noise(self.noise)
         if factor > 1 and degraded > 1:
             raise ValueError(

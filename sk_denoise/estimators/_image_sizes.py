@@ -14,14 +14,14 @@ __all__ = ["common_factor", "factor_of_noise", "match_sizes"]
 
 
 def factor_of_noise(noise: Any) -> int:
-    """Return the factor by which the parameter ``noise`` of an estimator reduces images."""
+    """Return the factor of a reduction by the parameter ``noise``."""
     if isinstance(noise, str):
         return size_factor(resolve_noiser(noise)) if noise in NOISERS else 1
     return size_factor(noise)
 
 
 def match_sizes(X: Any, y: Any, X_clean: Any) -> tuple[Any, Any, Any, int]:
-    """Return the arguments of a fit with images of one size, and the factor between them.
+    """Return the arguments of a fit with images of one size, and the factor.
 
     Small images with large clean ones are enlarged by cubic interpolation. The output of a noiser that
     reduces images is replaced by its clean source.
@@ -56,7 +56,7 @@ def match_sizes(X: Any, y: Any, X_clean: Any) -> tuple[Any, Any, Any, int]:
 
 
 def common_factor(X: Any, clean: Any, name: str) -> int:
-    """Return the factor between small images and large ones, or refuse several or none."""
+    """Return the factor between small and large images, or refuse them."""
     check_lengths(X, clean)
     factors = set()
     for index, (small, large) in enumerate(zip(X, clean, strict=True)):

@@ -129,7 +129,7 @@ class ImageModule(nn.Module):
         self.scale = estimator.scale_
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """Map ``(n, height, width[, channels])`` to the same, enlarged; ``sigma`` is of shape (n,)."""
+        """Map images ``(n, height, width[, channels])``; ``sigma`` is of shape (n,)."""
         x = enlarge(x.movedim(3, 1) if self.has_channels else x[:, None], self.scale)
         height, width = x.shape[2:]
         inputs = _pad_to_stride((x - self.black) / self.data_range, self.stride)

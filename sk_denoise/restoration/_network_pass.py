@@ -109,7 +109,7 @@ def run_network(
 
 
 def _pack(levels: Levels, input_ranges: list[InputRange]) -> Numbers:
-    """Return one noise level and one input range as numbers; none for what a network does without."""
+    """Return a noise level and an input range as numbers."""
     level = () if levels is None else (float(levels.reshape(-1)[0]),)
     # One level for the whole image has one range.
     (input_range,) = input_ranges

@@ -128,7 +128,7 @@ class PartDenoiser:
 
     @classmethod
     def reach(cls, model: str | ImageDenoiser, noise: object, n_channels: int = 1) -> tuple[int, int]:
-        """Return the largest halo and the stride that measured parts may need, before any measurement.
+        """Return the largest halo and the stride, before any measurement.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class PartDenoiser:
         )
 
     def denoise(self, part: Image, kept: Window) -> Image:
-        """Return the denoised rows and columns ``kept`` of a part that was read with its halo.
+        """Return the denoised rows and columns ``kept`` of a part with its halo.
 
         Parts without any number stay as they are.
         """
@@ -215,7 +215,7 @@ def _resolve_noise(
 
 
 def _mosaic(parts: list[Image]) -> Image:
-    """Return parts side by side, as one image whose statistics are those of all parts."""
+    """Return parts side by side, as one image."""
     height, width = (min(part.shape[axis] for part in parts) for axis in (0, 1))
     n_columns = math.isqrt(len(parts))
     cut = [part[:height, :width] for part in parts[: len(parts) // n_columns * n_columns]]

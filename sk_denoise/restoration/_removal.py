@@ -225,7 +225,7 @@ def _limit_to_floor(
 
 
 def _residual_floor(local: NDArray[Any], brightness: NDArray[Any]) -> list[float]:
-    """Return the brightness and the residual of flat parts, one after the other, from dark to bright."""
+    """Return brightness and residual of flat parts in turn, from dark to bright."""
     edges = np.quantile(brightness[::4, ::4], np.linspace(0, 1, FLOOR_BINS + 1))
     numbers = []
     for low, high in itertools.pairwise(edges.tolist()):

@@ -10,11 +10,11 @@ Numbers = tuple[float, ...]
 
 
 class SharedStatistics:
-    """Statistics of a whole image, such as black and white, for the denoising of its parts.
+    """Statistics of a whole image, for the denoising of its parts.
 
-    The denoising of an image computes them one after the other. For an image in parts they are recorded once,
-    on a sample of the image, and each part takes them from the record. Without that, parts would differ in
-    brightness and smoothness, and show seams.
+    The denoising of an image computes black and white, and others, one after the other. For an image in parts
+    they are recorded once, on a sample of the image, and each part takes them from the record. Without that,
+    parts would differ in brightness and smoothness, and show seams.
 
     Parameters
     ----------
