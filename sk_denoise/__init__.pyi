@@ -1,4 +1,5 @@
 # Written by .ci/stub.py.
+from ._dask_backend import parallel_dask as parallel_dask
 from ._long_rows import predict_to_file as predict_to_file
 from .comparison import compare_restorers as compare_restorers
 from .estimators import DenoisingAutoencoder as DenoisingAutoencoder

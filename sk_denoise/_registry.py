@@ -861,6 +861,7 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 }
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "_dask_backend": ("parallel_dask",),
     "_long_rows": ("predict_to_file",),
     "comparison": ("compare_restorers",),
     "estimators": (

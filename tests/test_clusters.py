@@ -1,4 +1,4 @@
-"""Searches on a cluster of dask: the bits of this process, callbacks, threads, a worker that ends."""
+"""Searches on a cluster of dask: the bits of this process, callbacks, threads, a killed worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val
 from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
-from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
+from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer, parallel_dask
 
 distributed = pytest.importorskip("distributed")
 # A cluster takes seconds to start.
@@ -128,7 +128,8 @@ def test_each_worker_computes_with_one_thread(cluster):
     assert set(cluster.run(count_threads).values()) == {1}
 
 
-def test_a_search_survives_a_worker_that_is_terminated(cluster, tmp_path, local_search):
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_search_survives_a_worker_that_is_killed(cluster, tmp_path, local_search, is_shared):
     path = tmp_path / "process.txt"
 
     def wait_for_the_end(estimator: Any, epoch: Any) -> None:
@@ -139,11 +140,11 @@ def test_a_search_survives_a_worker_that_is_terminated(cluster, tmp_path, local_
     def kill() -> None:
         while not (path.exists() and path.read_text()):
             time.sleep(0.05)
-        os.kill(int(path.read_text()), signal.SIGTERM)
+        os.kill(int(path.read_text()), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with joblib.parallel_config("dask"):
+    with parallel_dask(cluster, shared=[X] if is_shared else []):
         search = build_search(callbacks=[wait_for_the_end]).fit(X)
     killer.join()
     assert int(path.read_text()) != os.getpid()
