@@ -38,6 +38,8 @@ SCANNED_ENTRIES = 2**20
 BLOCK_ENTRIES, MIXED_ENTRIES = 2**16, 2**24
 # Entries of a batch of rows that is predicted and written
 PREDICTED_ENTRIES = 2**22
+# Scattered rows that are read before their pages are given back
+TAKEN_ROWS = 2**11
 # Rows in use of a block, as a share of those between them, from which all are read
 DENSE_SHARE = 0.25
 
@@ -111,8 +113,14 @@ class StoredRows:
 
     def take(self, places: NDArray[np.intp]) -> NDArray[Any]:
         """Return rows of those in use by their ascending places."""
-        rows = places if self.index is None else self.index[places]
-        return self._converted(self.array[rows])
+        numbers = places if self.index is None else self.index[places]
+        rows = np.empty((len(numbers), *(self.shape or self.array.shape[1:])), self.dtype)
+        # Each row brings the pages around it.
+        for start in range(0, len(numbers), TAKEN_ROWS):
+            part = slice(start, start + TAKEN_ROWS)
+            rows[part] = self._converted(self.array[numbers[part]])
+            self.release()
+        return rows
 
     def read_ranges(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
         """Return several ranges of rows as one array."""
