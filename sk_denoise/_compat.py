@@ -10,7 +10,6 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from typing import Any, ClassVar, TypeVar
@@ -304,14 +303,16 @@ def _read_arrow(X: Any, estimator: Any) -> Any:
             "installed: pip install pandas. Or pass an array: numpy.column_stack(list(table.columns))."
         )
     tags = estimator.__sklearn_tags__().input_tags
-    module: Any = import_module(library)
     # An encoder reads columns of all types.
-    if tags.categorical:
-        return X.to_pandas() if library == "pandas" else module.from_arrow(X)
-    numbers, names = _numbers_of_arrow(X), list(X.schema.names)
+    numbers = None if tags.categorical else _numbers_of_arrow(X)
+    names = list(X.schema.names)
     if library == "pandas":
-        return module.DataFrame(numbers, columns=names, copy=False)
-    return module.DataFrame(numbers, schema=names)
+        from pandas import DataFrame
+
+        return X.to_pandas() if numbers is None else DataFrame(numbers, columns=names, copy=False)
+    import polars
+
+    return polars.from_arrow(X) if numbers is None else polars.DataFrame(numbers, schema=names)
 
 
 def _numbers_of_arrow(table: Any) -> NDArray[Any]:

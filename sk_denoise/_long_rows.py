@@ -63,7 +63,7 @@ def is_long(X: Any) -> bool:
 
 
 def _mapping_of(array: Any) -> mmap.mmap | None:
-    """Return the file mapping that an array is a view of, if its pages can be released."""
+    """Return the file mapping of an array, if its pages can be released."""
     is_shared = False
     while isinstance(array, np.ndarray):
         # Pages of a private mapping hold changes of the user.
@@ -192,7 +192,7 @@ def scan_rows(
 
 
 def spread_rows(n: int, n_columns: int, entries: int, always: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return ascending numbers of rows from all over a table, and some that are always there."""
+    """Return ascending numbers of rows from all over a table, and of given ones."""
     n_rows = min(n, max(1, entries // n_columns))
     return np.union1d(np.linspace(0, n - 1, n_rows).astype(np.intp), always)
 
@@ -200,7 +200,7 @@ def spread_rows(n: int, n_columns: int, entries: int, always: NDArray[np.intp]) 
 def shuffled_parts(
     n: int, n_columns: int, sizes: list[int], generator: torch.Generator
 ) -> Iterator[tuple[list[tuple[int, int]], list[torch.Tensor]]]:
-    """Yield all rows in a new order: ranges to read together, and groups of their rows.
+    """Yield all rows in a new order, as ranges and groups of their rows.
 
     Blocks of consecutive rows are shuffled, and so are the rows of the blocks that are read together.
 
