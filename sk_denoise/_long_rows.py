@@ -38,6 +38,8 @@ SCANNED_ENTRIES = 2**20
 BLOCK_ENTRIES, MIXED_ENTRIES = 2**16, 2**24
 # Entries of a batch of rows that is predicted and written
 PREDICTED_ENTRIES = 2**22
+# Scattered rows that are read before their pages are given back
+TAKEN_ROWS = 2**11
 # Rows in use of a block, as a share of those between them, from which all are read
 DENSE_SHARE = 0.25
 
@@ -61,7 +63,7 @@ def is_long(X: Any) -> bool:
 
 
 def _mapping_of(array: Any) -> mmap.mmap | None:
-    """Return the file mapping that an array is a view of, if its pages can be released."""
+    """Return the file mapping of an array, if its pages can be released."""
     is_shared = False
     while isinstance(array, np.ndarray):
         # Pages of a private mapping hold changes of the user.
@@ -111,8 +113,14 @@ class StoredRows:
 
     def take(self, places: NDArray[np.intp]) -> NDArray[Any]:
         """Return rows of those in use by their ascending places."""
-        rows = places if self.index is None else self.index[places]
-        return self._converted(self.array[rows])
+        numbers = places if self.index is None else self.index[places]
+        rows = np.empty((len(numbers), *(self.shape or self.array.shape[1:])), self.dtype)
+        # Each row brings the pages around it.
+        for start in range(0, len(numbers), TAKEN_ROWS):
+            part = slice(start, start + TAKEN_ROWS)
+            rows[part] = self._converted(self.array[numbers[part]])
+            self.release()
+        return rows
 
     def read_ranges(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
         """Return several ranges of rows as one array."""
@@ -184,7 +192,7 @@ def scan_rows(
 
 
 def spread_rows(n: int, n_columns: int, entries: int, always: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return ascending numbers of rows from all over a table, and some that are always there."""
+    """Return ascending numbers of rows from all over a table, and of given ones."""
     n_rows = min(n, max(1, entries // n_columns))
     return np.union1d(np.linspace(0, n - 1, n_rows).astype(np.intp), always)
 
@@ -192,7 +200,7 @@ def spread_rows(n: int, n_columns: int, entries: int, always: NDArray[np.intp]) 
 def shuffled_parts(
     n: int, n_columns: int, sizes: list[int], generator: torch.Generator
 ) -> Iterator[tuple[list[tuple[int, int]], list[torch.Tensor]]]:
-    """Yield all rows in a new order: ranges to read together, and groups of their rows.
+    """Yield all rows in a new order, as ranges and groups of their rows.
 
     Blocks of consecutive rows are shuffled, and so are the rows of the blocks that are read together.
 

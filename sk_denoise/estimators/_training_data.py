@@ -215,6 +215,8 @@ class LongArguments:
         side = self.sides[name]
         if side is None or not (hasattr(side, "__array__") or isinstance(side, list | tuple)):
             return side
+        if isinstance(side, np.ndarray) and side.dtype.kind in "fiub":
+            return StoredRows(side, side.dtype.newbyteorder("=")).take(self.places)
         return _safe_indexing(side, self.places)
 
     def rows(self, pair: Pair, has_gaps: bool) -> LongRows:
