@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-SIGMA, PATCH, BATCH, PER_IMAGE, EPOCHS, KILLED_AFTER = 25 / 255, 64, 32, 24, 6, 3
+SIGMA, PATCH, BATCH, PER_IMAGE, EPOCHS, KILLED_AFTER = 25 / 255, 64, 32, 16, 4, 2
 # Number of processes and of threads in each
 ONE, THREADS, TWO = "one process, one thread", "one process, two threads", "two processes, one thread"
 SIDES = {ONE: (1, 1), THREADS: (1, 2), TWO: (2, 1)}
 # Samples of each worker between two averages: images of PER_IMAGE patches
-ROUNDS = {"every 12 steps": 16, "every 3 steps": 4}
+ROUNDS = {"every 5 steps": 10, "every step": 2}
 
 
 def photos(part: str) -> list[np.ndarray]:
