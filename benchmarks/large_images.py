@@ -350,8 +350,8 @@ def write_results(results: dict[str, Any]) -> None:
     lines = [
         "# Images larger than memory",
         "",
-        "`python benchmarks/large_images.py`: an OME-Zarr image of 16 bits in chunks of 512 x 512 pixels with a "
-        "second level, denoised block by block by `denoise_zarr` with the workers of joblib, of one thread "
+        "`python benchmarks/large_images.py`: an OME-Zarr image of 16 bits in chunks of 512 x 512 pixels "
+        "with a second level, denoised block by block by `denoise_zarr` with the workers of joblib, of one thread "
         f"each. Its noise is white with a standard deviation of {NOISE:.0f} counts. A part is compared with "
         "the answer for the whole part at once. Memory is the largest resident set of a process, Python and "
         "torch included.",

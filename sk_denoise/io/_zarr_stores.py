@@ -1,4 +1,4 @@
-"""Images in Zarr stores: folders, objects of S3 and others, with OME-Zarr (ngff) metadata.
+"""Images in Zarr stores, with OME-Zarr (ngff) metadata.
 
 An image is read and written region by region. The documents that describe it (``zarr.json``, ``.zarray``,
 ``.zattrs``) are copied, so that chunks, shards, compressors, names of axes and attributes are those of the
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "RunFolder",
     "ZarrImage",
-    "check_axes",
+    "resolve_axes",
     "create_arrays",
     "delete_store",
     "has_keys",
     "is_shared",
     "locate_store",
-    "name_of",
+    "place_name",
     "open_levels",
     "open_zarr",
     "overlap",
@@ -156,11 +156,12 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
     if isinstance(place, StorePath):
         if writable and place.store.read_only:
             raise ValueError(
-                f"{name_of(place)} is read-only; open the store for writing, or give another target."
+                f"{place_name(place)} is read-only; open the store for writing, or give another target."
             )
         if writable and isinstance(place.store, ZipStore):
             raise ValueError(
-                f"{name_of(place)} is a zip file, in which nothing can be replaced; give a folder or an URL."
+                f"{place_name(place)} is a zip file, in which nothing can be replaced; give a folder "
+                "or an URL."
             )
         return place
     if not isinstance(place, str | os.PathLike) or not isinstance(os.fspath(place), str):
@@ -187,7 +188,7 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
     return StorePath(LocalStore(path, read_only=not writable))
 
 
-def name_of(place: StorePath) -> str:
+def place_name(place: StorePath) -> str:
     """Return a place as users write it: a path or an URL."""
     from zarr.storage import LocalStore
 
@@ -288,7 +289,7 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
     documents = _read_documents(root, "")
     if not documents:
         raise FileNotFoundError(
-            f"{name_of(root)} holds no Zarr array or group; give the path of a folder with a zarr.json, "
+            f"{place_name(root)} holds no Zarr array or group; give the path of a folder with a zarr.json, "
             ".zarray or "
             ".zgroup."
         )
@@ -312,7 +313,7 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
         left_out = _other_members(root, names)
     for name, array in zip(names, arrays, strict=True):
         _check_array(array, name, arrays[0], root)
-    checked = check_axes(axes if axes is not None else found, arrays[0].shape, name_of(root))
+    checked = resolve_axes(axes if axes is not None else found, arrays[0].shape, place_name(root))
     return ZarrImage(root, names, checked, arrays, scales, documents, left_out)
 
 
@@ -353,11 +354,11 @@ def _open_array(root: StorePath, name: str) -> Array[Any]:
     try:
         return zarr.open_array(root / name, mode="r")
     except (ValueError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"{name_of(root / name)} is no Zarr array that can be read: {error}") from error
+        raise ValueError(f"{place_name(root / name)} is no Zarr array that can be read: {error}") from error
 
 
 def _check_array(array: Array[Any], name: str, largest: Array[Any], root: StorePath) -> None:
-    place = name_of(root / name)
+    place = place_name(root / name)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise ValueError(
             f"{place} holds numbers of the type {array.dtype}; integers and floats of up to 64 bits can be "
@@ -391,23 +392,23 @@ def _find_multiscale(root: StorePath, attributes: dict[str, Any]) -> dict[str, A
     if not isinstance(found, list) or not found:
         members = ", ".join(_members(root)[:8])
         advice = (
-            f"give the path of one of its members, such as {name_of(root)}/NAME: {members}"
+            f"give the path of one of its members, such as {place_name(root)}/NAME: {members}"
             if members
             else "it is empty"
         )
         raise ValueError(
-            f"{name_of(root)} is a group without an image (OME-Zarr metadata, multiscales); {advice}."
+            f"{place_name(root)} is a group without an image (OME-Zarr metadata, multiscales); {advice}."
         )
     if len(found) > 1:
         firsts = [str(item["datasets"][0]["path"]) for item in found if item.get("datasets")]
         raise ValueError(
-            f"{name_of(root)} holds {len(found)} images (multiscales); give the path of the array of one: "
+            f"{place_name(root)} holds {len(found)} images (multiscales); give the path of the array of one: "
             f"{', '.join(firsts)}."
         )
     multiscale = found[0]
     datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
     if not isinstance(datasets, list) or not datasets:
-        raise ValueError(f"{name_of(root)} has OME-Zarr metadata without a list of datasets.")
+        raise ValueError(f"{place_name(root)} has OME-Zarr metadata without a list of datasets.")
     return dict(multiscale)
 
 
@@ -416,7 +417,7 @@ def _check_name(dataset: Any, root: StorePath) -> str:
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or "/" in parts or ".." in parts:
         raise ValueError(
-            f"{name_of(root)} has OME-Zarr metadata with the path {name!r} of a level; it must be below "
+            f"{place_name(root)} has OME-Zarr metadata with the path {name!r} of a level; it must be below "
             "the group."
         )
     return "/".join(parts)
@@ -473,7 +474,7 @@ def _read_scales(multiscale: dict[str, Any], ndim: int) -> tuple[tuple[float, ..
     return tuple(scales)
 
 
-def check_axes(axes: str | Sequence[str] | None, shape: tuple[int, ...], place: str) -> tuple[str, ...]:
+def resolve_axes(axes: str | Sequence[str] | None, shape: tuple[int, ...], place: str) -> tuple[str, ...]:
     """Return the names of the axes, with "c" for channels.
 
     Parameters
@@ -525,7 +526,7 @@ def write_documents(place: StorePath, image: ZarrImage) -> None:
 
 
 def _clean_root(data: bytes) -> bytes:
-    """Return the description of a root without what holds for the source alone."""
+    """Return the description of a root for a copy."""
     document = _parse(data, "the description of the source")
     # Consolidated metadata would name labels and others that are not copied.
     n_keys = len(document)
@@ -551,7 +552,7 @@ def create_arrays(
     chunks: tuple[int, ...],
     axes: tuple[str, ...],
 ) -> ZarrImage:
-    """Return the description of an image that has no Zarr source, for `write_documents`.
+    """Return the description of an image that has no Zarr source.
 
     Parameters
     ----------
@@ -619,7 +620,7 @@ def write_record(place: StorePath, record: dict[str, Any]) -> None:
 
 
 class RunFolder:
-    """State of a run, beside the arrays of its target: settings, and a marker for each block.
+    """Settings of a run, and a marker for each block that is done.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Blocks of a large image as the tasks of an engine: this process, joblib or dask.distributed."""
+"""Blocks of a large image as the tasks of joblib or dask.distributed."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def choose_block(shape: tuple[int, ...], unit: tuple[int, ...], n_pixels: int) -
 
 
 def _multiple(size: int, step: int, limit: int) -> int:
-    """Return the largest multiple of a step up to a size, or one step; for a limit that fits, all of it."""
+    """Return the largest multiple of a step up to a size, or all up to a limit."""
     return -(-limit // step) * step if size >= limit else max(step, size // step * step)
 
 
@@ -293,7 +293,7 @@ def run_blocks(
     name: Callable[[int], str],
     on_done: Callable[[], object],
 ) -> int:
-    """Run all missing blocks, those that fail again, and return the number of blocks done.
+    """Run all missing blocks, and return the number of blocks done.
 
     Parameters
     ----------

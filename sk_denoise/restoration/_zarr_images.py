@@ -1,4 +1,4 @@
-"""Denoising of images that are larger than memory, block by block, on any number of machines."""
+"""Denoising of images that are larger than memory, block by block."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from sk_denoise.io._tiled_tiff import TiledTiff, is_tiff_name, write_tiled
 from sk_denoise.io._zarr_stores import (
     RunFolder,
     ZarrImage,
-    check_axes,
     create_arrays,
     delete_store,
     has_keys,
     is_shared,
     locate_store,
-    name_of,
     open_levels,
     open_zarr,
     overlap,
+    place_name,
     read_record,
+    resolve_axes,
     write_documents,
     write_record,
 )
@@ -57,8 +57,10 @@ Source = ZarrImage | TiledTiff
 # large
 # images have empty parts.
 N_SAMPLES, SAMPLE_SIDE, MAX_PLACES = 16, 640, 128
-# Memory of a worker for a block, and the bytes that a pixel takes while it is denoised, besides its own type.
-BLOCK_BYTES, WORK_BYTES = 900 * 2**20, 24
+# Memory of a worker for a block, and bytes that a pixel takes while it is denoised, besides its own type: for
+# white noise, and for noise of counts or correlated noise, whose steps hold several copies in single
+# precision.
+BLOCK_BYTES, WHITE_BYTES, OTHER_BYTES = 900 * 2**20, 28, 84
 # Largest side of a chunk of a target whose source is no Zarr.
 CHUNK_SIDE = 1024
 # Side in pixels of the part that is denoised before the work, so that invalid options end it at once.
@@ -249,7 +251,7 @@ def denoise_zarr(
     n_before = total if state.is_complete else len(state.folder.find_marks())
     if not state.is_complete:
         with tqdm(disable=not verbose, unit="block", total=total, initial=n_before) as bar:
-            run.work(state, engine, _Progress(bar, n_before, total, callback))
+            run.work(state, engine, _BlockProgress(bar, n_before, total, callback))
         run.finish(state)
     elif callback is not None:
         callback(total, total)
@@ -264,7 +266,7 @@ def find_intensity_span(src: Any) -> float:
     return max((IntensityRange.of(window).span for window in windows), default=1.0)
 
 
-class _Progress:
+class _BlockProgress:
     """Number of blocks that are done, for the progress bar and the callback."""
 
     def __init__(
@@ -324,7 +326,7 @@ class _DenoiseBlock:
     def _read(
         self, leading: Window, inner: Window, channels: set[int], has_gaps: bool = False
     ) -> tuple[dict[int, Window], Window, Image]:
-        """Return the window of each channel, the window around all of them, and its pixels."""
+        """Return the window of each channel, the one around them, and its pixels."""
         shape, part = self.grid.shape[-2:], (inner[0], inner[1])
         outers = {
             channel: self.denoisers[channel].window(part, shape, has_gaps=has_gaps) for channel in channels
@@ -386,14 +388,14 @@ def _find_factor(n: int, m: int, ratio: float | None) -> int | None:
 
 
 def _edges(part: slice, factor: int | None, n: int, m: int) -> NDArray[np.int64]:
-    """Return the first pixels of the larger level for each pixel of a part, and the end."""
+    """Return the first pixel of a larger level for each pixel, and the end."""
     numbers = np.arange(part.start, part.stop + 1, dtype=np.int64)
     edges: NDArray[np.int64] = numbers * n // m if factor is None else np.minimum(numbers * factor, n)
     return edges
 
 
 def _local_mean(region: Image, edges: Sequence[NDArray[np.int64]]) -> Image:
-    """Return the mean between edges along all axes, without NaN, in the type of the region."""
+    """Return the mean between edges along all axes, without NaN."""
     is_float = region.dtype.kind == "f"
     valid = np.isfinite(region) if is_float else None
     if valid is not None and valid.all():
@@ -494,11 +496,12 @@ class _Run:
             return cls(source, _describe_target(source, place), place, file, options)
         if overlap(source.root, place):
             raise ValueError(
-                f"the target {name_of(place)} is the source, or one lies in the other; give another target."
+                f"the target {place_name(place)} is the source, or one lies in the other; give "
+                "another target."
             )
         if source.left_out:
             warn_user(
-                f"{name_of(source.root)} has members that are no levels of the image, and are not copied: "
+                f"{place_name(source.root)} has members that are no levels of the image, and are not copied: "
                 f"{', '.join(source.left_out)}."
             )
         return cls(source, source, place, file, options)
@@ -509,7 +512,7 @@ class _Run:
         for store in stores:
             if not engine.is_local and not is_shared(store):
                 raise ValueError(
-                    f"{name_of(store)} is in the memory of this process, and the workers of {engine.name} "
+                    f"{place_name(store)} is in the memory of this process, and the workers of {engine.name} "
                     "are "
                     "others; leave "
                     "out client and n_jobs, or give a path or an URL."
@@ -538,14 +541,16 @@ class _Run:
             if not overwrite:
                 reason = difference or "resume=False"
                 raise FileExistsError(
-                    f"{self.file or name_of(self.place)} has an earlier result of denoise_zarr, which is not "
+                    f"{self.file or place_name(self.place)} has an earlier result of denoise_zarr, "
+                    "which is not "
                     f"continued: {reason}. "
                     "Pass overwrite=True to start again, or give another target."
                 )
             delete_store(self.place)
         elif exists:
             raise FileExistsError(
-                f"{name_of(self.place)} exists and is no result of denoise_zarr; it is left as it is. Give "
+                f"{place_name(self.place)} exists and is no result of denoise_zarr; it is left as it "
+                "is. Give "
                 "another "
                 "target."
             )
@@ -553,7 +558,7 @@ class _Run:
         denoisers = self._measure(samples, given)
         for channel, denoiser in zip(samples, denoisers, strict=True):
             _try(channel, denoiser)
-        grids = self._plan(block_pixels)
+        grids = self._plan(block_pixels, denoisers)
         blocks = [list(grid.block) for grid in grids]
         stored = [_encode(denoiser, own) for denoiser, own in zip(denoisers, given, strict=True)]
         try:
@@ -561,7 +566,7 @@ class _Run:
             write_documents(self.place, self.image)
         except OSError as error:
             # The number decides on the class, such as PermissionError.
-            name = name_of(self.place)
+            name = place_name(self.place)
             raise OSError(error.errno, f"{name} cannot be written: {error.strerror or error}") from error
         return _State(folder, grids, denoisers, [denoiser.noise for denoiser in denoisers], settings)
 
@@ -592,7 +597,7 @@ class _Run:
             grids = self._stored_grids(old)
         except (KeyError, TypeError, ValueError) as error:
             raise FileExistsError(
-                f"the settings in {name_of(self.place)}/.sk_denoise are damaged ({error}); pass "
+                f"the settings in {place_name(self.place)}/.sk_denoise are damaged ({error}); pass "
                 "overwrite=True to "
                 "start again."
             ) from error
@@ -649,10 +654,11 @@ class _Run:
             for channel, own in zip(samples, given, strict=True)
         )
 
-    def _plan(self, block_pixels: int | None) -> list[BlockGrid]:
+    def _plan(self, block_pixels: int | None, denoisers: tuple[PartDenoiser, ...]) -> list[BlockGrid]:
         """Return the blocks of each level."""
-        itemsize = self.source.dtype.itemsize
-        n_pixels = block_pixels or BLOCK_BYTES // (WORK_BYTES + 2 * itemsize)
+        is_white = all(denoiser.noise.kind in ("none", "white") for denoiser in denoisers)
+        n_bytes = (WHITE_BYTES if is_white else OTHER_BYTES) + 2 * self.source.dtype.itemsize
+        n_pixels = block_pixels or BLOCK_BYTES // n_bytes
         grids = []
         for level, array in enumerate(self.image.arrays):
             ratio = 1.0
@@ -664,16 +670,16 @@ class _Run:
             grids.append(BlockGrid(array.shape, block))
         n_needed = math.prod(min(b, n) for b, n in zip(grids[0].block, grids[0].shape, strict=True))
         if n_needed > 2 * n_pixels and block_pixels is None:
-            gigabytes = n_needed * (WORK_BYTES + 2 * itemsize) / 1e9
+            gigabytes = n_needed * n_bytes / 1e9
             warn_user(
-                f"The chunks or shards of {name_of(self.image.root)} hold {n_needed:.2g} pixels, and a "
+                f"The chunks or shards of {place_name(self.image.root)} hold {n_needed:.2g} pixels, and a "
                 "worker "
                 "writes whole ones: "
                 f"it needs about {gigabytes:.1f} GB. Save the source with smaller chunks if that is too much."
             )
         return grids
 
-    def work(self, state: _State, engine: Engine, progress: _Progress) -> None:
+    def work(self, state: _State, engine: Engine, progress: _BlockProgress) -> None:
         """Run the blocks that are missing, level by level."""
         arrays = open_levels(self.place, self.image.names)
         # Workers need no descriptions.
@@ -735,7 +741,7 @@ def _open_source(src: Any, axes: str | Sequence[str] | None) -> Source:
     if not is_tiff_name(src) or Path(src).is_dir():
         return open_zarr(src, axes)
     source = TiledTiff.open(src)
-    return replace(source, axes=check_axes(axes or source.axes, source.shape, str(src)))
+    return replace(source, axes=resolve_axes(axes or source.axes, source.shape, str(src)))
 
 
 def _describe_target(source: TiledTiff, place: StorePath) -> ZarrImage:
@@ -813,7 +819,7 @@ def _sample_channel(source: Source, channel: int) -> _Samples:
 
 
 def _try(samples: _Samples, denoiser: PartDenoiser) -> None:
-    """Denoise a small part, so that invalid options are refused before anything is written."""
+    """Denoise a small part, so that invalid options are refused at once."""
     for sample in samples.windows[:1]:
         part = sample[:TRIAL_SIDE, :TRIAL_SIDE]
         denoiser.denoise(np.ascontiguousarray(part), (slice(0, part.shape[0]), slice(0, part.shape[1])))

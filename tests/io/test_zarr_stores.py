@@ -11,7 +11,7 @@ zarr = pytest.importorskip("zarr")
 
 from zarr.storage import LocalStore, StorePath, ZipStore  # noqa: E402
 
-from sk_denoise.io._zarr_stores import check_axes, locate_store, open_zarr, overlap  # noqa: E402
+from sk_denoise.io._zarr_stores import locate_store, open_zarr, overlap, resolve_axes  # noqa: E402
 
 DATASETS = [{"path": "0"}]
 
@@ -157,10 +157,10 @@ def test_a_file_and_a_store_for_reading_are_no_targets(tmp_path):
 def test_rows_and_columns_must_be_the_last_axes(axes):
     shape = (8,) * len(axes)
     if axes in ("cyx", "yx"):
-        assert check_axes(axes, shape, "a") == tuple(axes)
+        assert resolve_axes(axes, shape, "a") == tuple(axes)
         return
     with pytest.raises(ValueError, match="a has"):
-        check_axes(axes, shape, "a")
+        resolve_axes(axes, shape, "a")
 
 
 def test_stores_that_overlap_are_found(tmp_path):
