@@ -26,7 +26,7 @@ from sk_denoise._schema import (
     record,
 )
 from sk_denoise._signal_dependent import fit_signal_dependence
-from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor, refuse_other_size, warn_user
+from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor, refuse_degradation, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 
 __all__ = [
@@ -315,7 +315,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
 
 def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool) -> NoiseModel:
     """Return the noise of a noiser that corrupted the clean side of samples."""
-    refuse_other_size(noiser, f"{name}, the noise in samples,")
+    refuse_degradation(noiser, f"{name}, the noise in samples,")
     strength: Any = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
     if isinstance(strength, tuple):
         raise ValueError(

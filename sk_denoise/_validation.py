@@ -239,6 +239,16 @@ def refuse_other_size(noiser: Any, caller: str) -> None:
         )
 
 
+def refuse_degradation(noiser: Any, caller: str) -> None:
+    """Refuse noisers that add nothing to samples where noise is measured or removed."""
+    refuse_other_size(noiser, caller)
+    if getattr(noiser, "_adds_nothing", False):
+        raise ValueError(
+            f"{noiser!r} adds nothing that {caller} could be. A network that trains on it undoes it: "
+            "ImageDenoiser(noise=...).fit(sharp_images)."
+        )
+
+
 def check_noiser(noiser: Any) -> Noiser:
     """Return the noiser, or raise an error for any other object."""
     if isinstance(noiser, Noiser) and not isinstance(noiser, type):

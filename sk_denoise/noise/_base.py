@@ -97,6 +97,8 @@ class BaseNoiser(SampleTransformer):
     _column_strengths: ClassVar[tuple[str, ...]] = ()
     columns: Any
     columns_: NDArray[np.intp] | None
+    # Whether samples without structure stay as they are, as under a blur.
+    _adds_nothing: ClassVar[bool] = False
     # Whether NaN in the data of a fit marks missing entries.
     _takes_gaps: ClassVar[bool] = False
     apply: Literal["fit", "always"]

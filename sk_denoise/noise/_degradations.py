@@ -126,6 +126,7 @@ class BlurNoiser(ImageNoiser):
     (1, 5, 5)
     """
 
+    _adds_nothing: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "kernel": [str, np.ndarray, list, tuple],
         "sigma": STRENGTH,
@@ -270,6 +271,7 @@ class DownscaleNoiser(ImageNoiser):
 
     _takes_rows: ClassVar[bool] = False
     _takes_any_size: ClassVar[bool] = True
+    _adds_nothing: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "factor": [Integral],
         "antialias": ["boolean"],

@@ -17,7 +17,7 @@ from sk_denoise._noise_level import estimate_scale_levels
 from sk_denoise._noise_model import MAP_WINDOW, NoiseModel
 from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
-from sk_denoise._validation import Noiser, check_one_of, refuse_other_size, warn_user
+from sk_denoise._validation import Noiser, check_one_of, refuse_degradation, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._image_repair import (
     check_image,
@@ -476,7 +476,7 @@ def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
     image : ndarray of shape (height, width) or (height, width, channels)
         Noisy image without hidden pixels.
     """
-    refuse_other_size(noiser, "the noise in an image")
+    refuse_degradation(noiser, "the noise in an image")
     colors = np.moveaxis(color_planes(image), 0, -1)
     smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
     clean = smooth if image.ndim == 3 else smooth[..., 0]

@@ -30,11 +30,10 @@ from sk_denoise import (
     SignalDenoiser,
     SignalUNetNetwork,
     WienerMixtureDenoiser,
-    compare_denoisers,
     make_denoising_scorer,
 )
 from sk_denoise.noise import BaseNoiser, blur_samples, carried_source, reduce_images
-from sk_denoise.plots import ComparisonDisplay, DenoisingDisplay
+from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_image
 
 RNG = np.random.default_rng(0)
@@ -483,12 +482,6 @@ def test_noise_that_reduces_images_is_refused_where_both_sides_have_one_size():
     images, reducing = RNG.uniform(size=(12, 16, 16)), NoiserChain([BlurNoiser(), DownscaleNoiser(2)])
     median = MedianDenoiser().fit(images)
     calls = {
-        "compare_denoisers": lambda: compare_denoisers(
-            {"median": median}, images, {"small": reducing}, data_range=1
-        ),
-        "ComparisonDisplay|compare_denoisers": lambda: ComparisonDisplay.from_methods(
-            {"median": median}, images, {"small": reducing}, data_range=1
-        ),
         "DenoisingDisplay": lambda: DenoisingDisplay.from_estimator(median, images, noiser=reducing),
         "noise, the noise in samples,": lambda: WienerMixtureDenoiser(noise=reducing).fit(images),
         "the noise in an image": lambda: denoise_image(images[0], noise=reducing),
@@ -499,6 +492,14 @@ def test_noise_that_reduces_images_is_refused_where_both_sides_have_one_size():
     # An estimator of images of one size refuses the noisy ones.
     with pytest.raises(ValueError, match=r"fitted on samples of shape \(16, 16\), X holds samples of"):
         make_denoising_scorer(reducing)(median, images)
+
+
+def test_a_blur_is_refused_as_the_noise_that_is_in_samples():
+    images = RNG.uniform(size=(12, 16, 16))
+    with pytest.raises(ValueError, match=r"BlurNoiser\(\) adds nothing that the noise in an image could be"):
+        denoise_image(images[0], noise=BlurNoiser())
+    with pytest.raises(ValueError, match=r"BlurNoiser\(\) adds nothing.*ImageDenoiser"):
+        DenoisingAutoencoder(objective="recorrupt", noise=BlurNoiser()).fit(images)
 
 
 # Training -----------------------------------------------------------------------------------------------
