@@ -157,9 +157,10 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     noise: Any = CameraNoiser() if model.is_blind else GaussianNoiser((0, model.max_sigma))
     if name in _registry.ENLARGERS:
         noise = DownscaleNoiser(2)
-    has_two_levels = len(network.widths) == 2
+    default = FoldedUNetNetwork()
+    is_default = (network.widths, network.blocks) == (default.widths, default.blocks)
     denoiser = ImageDenoiser(
-        "folded_unet" if has_two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
+        "folded_unet" if is_default else FoldedUNetNetwork(network.widths, blocks=network.blocks),
         noise=noise,
         sigma="blind" if model.is_blind else "map",
         learning_rate=FINE_TUNING_RATE,
