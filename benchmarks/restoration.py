@@ -148,7 +148,8 @@ def measure_deblurring(options: argparse.Namespace) -> dict[str, Any]:
     for name, (make, values) in grids.items():
         grid = {}
         for value in values:
-            grid[str(value)] = score(lambda y, m=make(value): m.fit(y[None]).predict(y[None])[0])
+            model = make(value)
+            grid[str(value)] = score(lambda y, m=model: m.fit(y[None]).predict(y[None])[0])
             print(name, value, round(float(np.mean(grid[str(value)])), 3), flush=True)
         means = {value: float(np.mean(scores)) for value, scores in grid.items()}
         best = max(means, key=means.get)

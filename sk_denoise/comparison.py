@@ -379,7 +379,7 @@ def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
 
 
 def _size_factor(noisy: Samples, clean: Samples, name: Hashable) -> int:
-    """Return the factor by which noisy images are smaller than clean ones, 1 for one size."""
+    """Return the quotient of the sides of clean and noisy images."""
     first = noisy[0].shape if len(noisy) else ()
     is_image = len(first) >= 2 and len(first) == clean[0].ndim and not may_be_channels(clean[0].shape)
     factor = clean[0].shape[0] // first[0] if is_image else 1

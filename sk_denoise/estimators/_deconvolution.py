@@ -1,4 +1,4 @@
-"""Filters that sharpen and enlarge images: deconvolution by a known kernel, bicubic enlargement."""
+"""Filters that invert a known blur, and bicubic enlargement."""
 
 from __future__ import annotations
 
@@ -64,40 +64,39 @@ REACH = 2
 ENTRIES_AT_ONCE = 2**22
 
 
-class _PlaneFilter(ClassicalDenoiser):
-    """A filter of each channel by itself, which learns nothing.
+def _to_planes(samples: NDArray[Any], image_shape: tuple[int, ...] | None) -> Planes:
+    """Return samples as planes; without a shape of images they are signals."""
+    if image_shape is None:
+        if samples.ndim == 4:
+            return np.moveaxis(samples, 3, 1)
+        return samples[:, None, None] if samples.ndim == 2 else samples[:, :, None]
+    images = samples.reshape(-1, *image_shape) if samples.ndim == 2 else samples
+    return images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
 
-    Samples are passed on as planes (n, channels, height, width); signals have a height of 1.
-    """
 
-    def _to_planes(self, samples: NDArray[Any]) -> Planes:
-        """Return samples as planes."""
-        if self.image_shape_ is None:
-            if samples.ndim == 4:
-                return np.moveaxis(samples, 3, 1)
-            return samples[:, None, None] if samples.ndim == 2 else samples[:, :, None]
-        images = samples.reshape(-1, *self.image_shape_) if samples.ndim == 2 else samples
-        return images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1)
+def _from_planes(planes: Planes, ndim: int, image_shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """Return planes in the layout of samples with so many axes."""
+    if image_shape is None:
+        if ndim == 4:
+            return np.moveaxis(planes, 1, 3)
+        return planes[:, 0, 0] if ndim == 2 else planes[:, :, 0]
+    images = planes[:, 0] if len(image_shape) == 2 else np.moveaxis(planes, 1, 3)
+    return images.reshape(len(images), -1) if ndim == 2 else images
 
-    def _from_planes(self, planes: Planes, ndim: int) -> NDArray[Any]:
-        """Return planes in the layout of samples with so many axes."""
-        if self.image_shape_ is None:
-            if ndim == 4:
-                return np.moveaxis(planes, 1, 3)
-            return planes[:, 0, 0] if ndim == 2 else planes[:, :, 0]
-        images = planes[:, 0] if len(self.image_shape_) == 2 else np.moveaxis(planes, 1, 3)
-        return images.reshape(len(images), -1) if ndim == 2 else images
 
-    def _map_planes(self, samples: NDArray[Any], function: Callable[[Planes], Planes]) -> NDArray[Any]:
-        """Return samples after a function of planes, in a new array of their type."""
-        mapped = self._from_planes(function(self._to_planes(samples)), samples.ndim)
-        return np.ascontiguousarray(mapped, dtype=samples.dtype.newbyteorder("="))
+def _map_planes(
+    samples: NDArray[Any], image_shape: tuple[int, ...] | None, function: Callable[[Planes], Planes]
+) -> NDArray[Any]:
+    """Return samples after a function of planes, in a new array of their type."""
+    planes = function(_to_planes(samples, image_shape))
+    mapped = _from_planes(planes, samples.ndim, image_shape)
+    return np.ascontiguousarray(mapped, dtype=samples.dtype.newbyteorder("="))
 
 
 # Deconvolution ------------------------------------------------------------------------------------------
 
 
-class _Deconvolver(_PlaneFilter):
+class _Deconvolver(ClassicalDenoiser):
     """A filter that inverts the blur by a kernel.
 
     A subclass defines ``_restore`` for one channel of an image, or one signal.
@@ -114,7 +113,7 @@ class _Deconvolver(_PlaneFilter):
 
     @abstractmethod
     def _restore(self, plane: Plane, kernel: Plane) -> Plane:
-        """Return a plane that is not constant without the blur by a kernel of its number of axes."""
+        """Return a plane that is not constant without the blur by a kernel."""
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -127,11 +126,13 @@ class _Deconvolver(_PlaneFilter):
             )
 
     def _denoise_samples(self, samples: NDArray[Any]) -> NDArray[Any]:
-        return self._map_planes(samples, lambda planes: self._filter_planes(planes, self._restore))
+        return _map_planes(
+            samples, self.image_shape_, lambda planes: self._filter_planes(planes, self._restore)
+        )
 
     def _corrupt(self, samples: NDArray[Any], draw: torch.Generator) -> NDArray[Any]:
         """Return samples blurred by the kernel, with weak noise."""
-        blurred = self._map_planes(samples, lambda planes: self._filter_planes(planes, _blur))
+        blurred = _map_planes(samples, self.image_shape_, lambda planes: self._filter_planes(planes, _blur))
         noise = torch.randn(blurred.shape, generator=draw, dtype=torch.float64).numpy()
         noisy: NDArray[Any] = (blurred + REFERENCE_LEVEL * self.data_range_ * noise).astype(blurred.dtype)
         return noisy
@@ -485,7 +486,7 @@ def _estimate_balance(plane: Plane, kernel: Plane) -> float:
 # Enlargement --------------------------------------------------------------------------------------------
 
 
-class BicubicEnlarger(_PlaneFilter):
+class BicubicEnlarger(ClassicalDenoiser):
     """Enlarge images by bicubic interpolation, the reference of super-resolution.
 
     It has the methods of an :class:`~sk_denoise.ImageDenoiser` that enlarges, and learns nothing. Each
@@ -643,7 +644,7 @@ class BicubicEnlarger(_PlaneFilter):
         scores = []
         for number, stack in enumerate(stacks):
             if truths is None:
-                planes = self._to_planes(stack)
+                planes = _to_planes(stack, self.image_shape_)
                 small = self._reduce(planes)
                 truth, prediction = self._cut_to_multiples(planes), self._enlarge(small).astype(planes.dtype)
             else:
@@ -746,7 +747,7 @@ class BicubicEnlarger(_PlaneFilter):
         return (n, *(side * self.scale if axis in axes else side for axis, side in enumerate(sides)))
 
     def _denoise_samples(self, samples: NDArray[Any]) -> NDArray[Any]:
-        return self._map_planes(samples, self._enlarge)
+        return _map_planes(samples, self.image_shape_, self._enlarge)
 
     @property
     def _factors(self) -> tuple[int, int]:
@@ -764,7 +765,7 @@ class BicubicEnlarger(_PlaneFilter):
         return large
 
     def _cut_to_multiples(self, planes: Planes) -> Planes:
-        """Return planes without the last rows and columns that a reduction has no place for."""
+        """Return planes cut to multiples of the factors."""
         height, width = (
             side // factor * factor for side, factor in zip(planes.shape[2:], self._factors, strict=True)
         )

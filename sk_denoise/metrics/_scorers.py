@@ -345,7 +345,7 @@ class _DenoisingScorer(Scorer):
         return is_automatic and are_rows and is_of_rows and is_table(truth)
 
     def _range_of(self, truth: NDArray[Any]) -> dict[str, Any]:
-        """Return the data range and the border as keywords, for the metrics that need them."""
+        """Return data range and border as keywords, for metrics that need them."""
         metric = METRICS[self.metric]
         if not metric.needs_range:
             return {}
@@ -378,7 +378,7 @@ class _RobustnessScorer(Scorer):
 
 
 def border_of(size_factor: int) -> int:
-    """Return the pixels that do not count at each side of images that noise reduces by a factor."""
+    """Return the width of the border that does not count, in pixels."""
     return size_factor if size_factor > 1 else 0
 
 

@@ -271,7 +271,7 @@ def _select_image(index: int, images: Any, image_shape: Sequence[int] | None) ->
 
 
 def _as_image(output: NDArray[Any], clean: NDArray[Any]) -> NDArray[Any]:
-    """Return an output in the shape of the clean image; one that noise reduced as it is."""
+    """Return an output in the shape of the clean image, a reduced one as it is."""
     return output.reshape(clean.shape) if output.size == clean.size else output
 
 
