@@ -310,9 +310,9 @@ def _read_arrow(X: Any, estimator: Any) -> Any:
         from pandas import DataFrame
 
         return X.to_pandas() if numbers is None else DataFrame(numbers, columns=names, copy=False)
-    import polars
+    import polars as pl
 
-    return polars.from_arrow(X) if numbers is None else polars.DataFrame(numbers, schema=names)
+    return pl.from_arrow(X) if numbers is None else pl.DataFrame(numbers, schema=names)
 
 
 def _numbers_of_arrow(table: Any) -> NDArray[Any]:
