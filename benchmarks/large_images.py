@@ -264,7 +264,7 @@ def measure_kills(options: argparse.Namespace, source: Path, folder: Path) -> di
     rng = np.random.default_rng(0)
     starts, lost = [], []
     written = 0
-    for number in range(N_KILLS + 1):
+    for number in range(options.kills + 1):
         run = Run(options, source, target, 2)
         while not run.counts() and run.process.poll() is None:
             time.sleep(0.01)
@@ -276,12 +276,12 @@ def measure_kills(options: argparse.Namespace, source: Path, folder: Path) -> di
             # Blocks that were reported and are missing now, and those that were written and not yet reported.
             lost.append(max(0, written - first["done"]))
         total = first["total"]
-        if number == N_KILLS:
+        if number == options.kills:
             run.wait()
             written = total
             break
         # A random moment of the next blocks.
-        n_more = int(rng.integers(0, max(1, math.ceil(2 * total / N_KILLS))))
+        n_more = int(rng.integers(0, max(1, math.ceil(2 * total / options.kills))))
         limit = time.time() + 600
         while len(run.counts()) <= n_more and run.process.poll() is None and time.time() < limit:
             time.sleep(0.01)
@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run (default: all)")
     parser.add_argument("--folder", type=Path, help="folder for the images (default: a temporary one)")
     parser.add_argument("--block-pixels", type=int, help="pixels of a block (default: that of denoise_zarr)")
+    parser.add_argument("--kills", type=int, default=N_KILLS, help=f"number of kills (default: {N_KILLS})")
     # Options of the runs that this script starts.
     for name in ("--source", "--target"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
@@ -351,9 +352,9 @@ def write_results(results: dict[str, Any]) -> None:
         "# Images larger than memory",
         "",
         "`python benchmarks/large_images.py`: an OME-Zarr image of 16 bits in chunks of 512 x 512 pixels "
-        "with a second level, denoised block by block by `denoise_zarr` with the workers of joblib, of one thread "
-        f"each. Its noise is white with a standard deviation of {NOISE:.0f} counts. A part is compared with "
-        "the answer for the whole part at once. Memory is the largest resident set of a process, Python and "
+        "with a second level, denoised block by block by `denoise_zarr` with the workers of joblib, of one "
+        f"thread each. Its noise is white with a standard deviation of {NOISE:.0f} counts. A part is compared "
+        "with the answer for the whole part at once. Memory is the largest resident set of a process, Python and "
         "torch included.",
     ]
     for part in (part for part in PARTS if part in results):

@@ -466,8 +466,7 @@ def denoise_blocks(
         Whether to continue, or to replace an earlier result.
     """
     from sk_denoise.cli._output import ImageProgress
-    from sk_denoise.restoration import denoise_zarr
-    from sk_denoise.restoration._zarr_images import find_intensity_span
+    from sk_denoise.restoration import denoise_zarr, sample_zarr
 
     counts: list[int] = []
     notes: list[str] = []
@@ -481,7 +480,9 @@ def denoise_blocks(
 
             options = dict(denoising)
             if sigma is not None:
-                options["sigma"] = sigma * find_intensity_span(source) / MAX_GREY_LEVEL
+                windows = [window for channel in sample_zarr(source) for window in channel]
+                span = max((find_intensity_range(window)[0].span for window in windows), default=1.0)
+                options["sigma"] = sigma * span / MAX_GREY_LEVEL
             report = denoise_zarr(
                 source, output, n_jobs=n_jobs, resume=resume, overwrite=overwrite, callback=update, **options
             )

@@ -8,7 +8,7 @@ from sk_denoise.restoration._image_files import denoise_file, is_written_as_stac
 from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._part_denoiser import PartDenoiser
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
-from sk_denoise.restoration._zarr_images import ZarrReport, denoise_zarr
+from sk_denoise.restoration._zarr_images import ZarrReport, denoise_zarr, sample_zarr
 
 __all__ = [
     "MODELS",
@@ -23,6 +23,7 @@ __all__ = [
     "estimate_sigma",
     "is_written_as_stack",
     "load_pretrained",
+    "sample_zarr",
 ]
 
 # denoise_image cannot import the class, which calls it for the parts of a dask array.

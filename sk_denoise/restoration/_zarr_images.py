@@ -47,7 +47,7 @@ from sk_denoise.restoration._pretrained import select_network
 if TYPE_CHECKING:
     from zarr.storage import StorePath
 
-__all__ = ["ZarrReport", "denoise_zarr"]
+__all__ = ["ZarrReport", "denoise_zarr", "sample_zarr"]
 
 Image = NDArray[Any]
 Window = tuple[slice, ...]
@@ -258,12 +258,46 @@ def denoise_zarr(
     return ZarrReport(tuple(state.noise), total, n_before, total - n_before, time.perf_counter() - start)
 
 
-def find_intensity_span(src: Any) -> float:
-    """Return the difference of black and white of an image for `denoise_zarr`."""
-    require_extra("denoise_zarr", "zarr")
-    source = _open_source(src, None)
-    windows = [window for channel in _sample(source) for window in channel.windows]
-    return max((IntensityRange.of(window).span for window in windows), default=1.0)
+def sample_zarr(src: Any, axes: str | Sequence[str] | None = None) -> list[list[Image]]:
+    """Read windows from random places of an image that is larger than memory.
+
+    They are those from which :func:`denoise_zarr` estimates the noise.
+
+    Parameters
+    ----------
+    src, axes
+        As in :func:`denoise_zarr`.
+
+    Returns
+    -------
+    list of list of ndarray of shape (height, width)
+        For each channel up to 16 windows of at most 640 x 640 pixels. Constant windows are left out, unless
+        there are no others.
+
+    Raises
+    ------
+    MissingExtraError
+        If the packages of the extra ``zarr`` are missing.
+    FileNotFoundError, ValueError, TypeError
+        If there is no image, or it is not supported.
+    RuntimeError
+        If no window can be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import zarr
+    >>> from sk_denoise.restoration import sample_zarr
+    >>> noisy = np.random.default_rng(0).normal(1000, 50, (2, 700, 700))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = zarr.create_array(f"{folder}/a.zarr", data=noisy, chunks=(1, 350, 350))
+    ...     windows = sample_zarr(f"{folder}/a.zarr", axes="cyx")
+    >>> len(windows), len(windows[0]), windows[0][0].shape
+    (2, 16, (640, 640))
+    """
+    require_extra("sample_zarr", "zarr")
+    return [channel.windows for channel in _sample(_open_source(src, axes))]
 
 
 class _BlockProgress:
