@@ -19,7 +19,8 @@ REACH = 2
 
 def size_factor(noiser: Any) -> int:
     """Return the factor by which a noiser reduces the sides of images; 1 for most."""
-    return int(getattr(noiser, "size_factor", 1))
+    # The attribute of a class, in place of a noiser, is no number.
+    return 1 if isinstance(noiser, type) else int(getattr(noiser, "size_factor", 1))
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:

@@ -63,8 +63,8 @@ def common_factor(X: Any, clean: Any, name: str) -> int:
         factor = np.shape(large)[0] // np.shape(small)[0]
         if np.shape(large)[:2] != tuple(factor * side for side in np.shape(small)[:2]) or factor < 1:
             raise ValueError(
-                f"{name}[{index}] has shape {np.shape(large)}, and X[{index}] {np.shape(small)}: both sides "
-                "must have one size, or the clean images that of X times a whole number. Cut them: "
+                f"{name}[{index}] has shape {np.shape(large)}, X[{index}] has shape {np.shape(small)}: both "
+                "sides must have one size, or the clean images that of X times a whole number. Cut them: "
                 "clean = clean[: factor * height, : factor * width]."
             )
         factors.add(factor)

@@ -638,6 +638,7 @@ class SignalDenoiser(ImageDenoiser):
             )
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> TrainingData:
+        self.scale_ = 1
         signals = self._convert(X, "X", reset=not self.__sklearn_is_fitted__())
         clean, second = (
             None if side is None else self._convert_side(side, X, name)

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import has_alpha
 from sk_denoise._package import require_extra
-from sk_denoise._validation import refuse_lazy
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.io._colors import apply_orientation, to_gray, to_rgb
@@ -420,6 +419,9 @@ def write_image(
     ...     bool((read_image(Path(folder) / "small.tif") == colors).all())
     True
     """
+    # It imports torch, which reading alone does not need.
+    from sk_denoise._validation import refuse_lazy
+
     refuse_lazy(image, "image")
     # np.asarray would silently write the pixels that the mask hides.
     if np.ma.is_masked(image):
