@@ -293,6 +293,7 @@ def measure_kills(options: argparse.Namespace, source: Path, folder: Path) -> di
         # Each of the two workers loses the block that it is working on; a block with a marker is not lost.
         written = len([p for p in (target / ".sk_denoise" / "done").glob("*") if p.suffix != ".partial"])
         run.kill()
+        print(f"kill {number + 1}: {written} blocks are marked", flush=True)
     return {
         "kills": len(starts),
         "blocks that were marked and done again": sum(lost),
@@ -353,9 +354,9 @@ def write_results(results: dict[str, Any]) -> None:
         "",
         "`python benchmarks/large_images.py`: an OME-Zarr image of 16 bits in chunks of 512 x 512 pixels "
         "with a second level, denoised block by block by `denoise_zarr` with the workers of joblib, of one "
-        f"thread each. Its noise is white with a standard deviation of {NOISE:.0f} counts. A part is compared "
-        "with the answer for the whole part at once. Memory is the largest resident set of a process, Python and "
-        "torch included.",
+        f"thread each. Its noise is white with a standard deviation of {NOISE:.0f} counts. A part is "
+        "compared with the answer for the whole part at once. Memory is the largest resident set of a "
+        "process, Python and torch included.",
     ]
     for part in (part for part in PARTS if part in results):
         rows = [f"| {name} | {value} |" for name, value in results[part].items()]
