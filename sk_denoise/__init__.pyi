@@ -10,11 +10,13 @@ from .estimators import NetworkSummary as NetworkSummary
 from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import SignalDenoiser as SignalDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
+from .estimators import fit_in_rounds as fit_in_rounds
 from .estimators._deconvolution import *
 from .estimators._filters import *
 from .estimators._signal_filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
+from .exceptions import LostProcessError as LostProcessError
 from .exceptions import MissingExtraError as MissingExtraError
 from .exceptions import NoiseMismatchWarning as NoiseMismatchWarning
 from .exceptions import SkippedImageWarning as SkippedImageWarning

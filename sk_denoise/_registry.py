@@ -873,9 +873,11 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "PosteriorMeanDenoiser",
         "SignalDenoiser",
         "WienerMixtureDenoiser",
+        "fit_in_rounds",
     ),
     "exceptions": (
         "CleanTargetWarning",
+        "LostProcessError",
         "MissingExtraError",
         "NoiseMismatchWarning",
         "SkippedImageWarning",

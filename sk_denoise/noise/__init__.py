@@ -20,6 +20,7 @@ from sk_denoise.noise._cameras import *
 from sk_denoise.noise._composed import *
 from sk_denoise.noise._corruptions import *
 from sk_denoise.noise._degradations import *
+from sk_denoise.noise._degradations import blur_samples, reduce_images
 from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
@@ -44,7 +45,7 @@ __all__ += _additive.__all__
 __all__ += _cameras.__all__
 __all__ += _composed.__all__
 __all__ += _corruptions.__all__
-__all__ += _degradations.__all__
+__all__ += [*_degradations.__all__, "blur_samples", "reduce_images"]
 __all__ += _device_corruptions.__all__
 __all__ += _recording.__all__
 __all__ += _replacing.__all__

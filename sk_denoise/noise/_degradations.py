@@ -32,7 +32,8 @@ from sk_denoise.noise._device_corruptions import (
 )
 from sk_denoise.noise._recording import MAX_KERNEL_SIDE, as_numbers
 
-__all__ = ["BlurNoiser", "DownscaleNoiser", "blur_samples", "reduce_images"]
+# The functions are public in sk_denoise.noise.
+__all__ = ["BlurNoiser", "DownscaleNoiser"]
 
 # Widths in pixels; larger ones take minutes and gigabytes.
 MAX_DEVIATION, MAX_LENGTH, MAX_RADIUS = 50, 200, 100
