@@ -34,6 +34,7 @@ from sk_denoise import (
     WienerDenoiser,
     compare_restorers,
     make_denoising_scorer,
+    parallel_dask,
 )
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, RandomPatches, load_handwritten, load_images
@@ -42,10 +43,10 @@ from sk_denoise.io import image_size, open_stack, read_image, read_stack, write_
 from sk_denoise.metrics import mse, nmse, psnr, ssim
 from sk_denoise.persistence import export_onnx, load, save
 from sk_denoise.plots import DenoisingDisplay
-from sk_denoise.restoration import denoise_file, denoise_image, estimate_sigma, load_pretrained
+from sk_denoise.restoration import denoise_file, denoise_image, denoise_zarr, estimate_sigma, load_pretrained
 
 # Pillow and tifffile come with scikit-image.
-ABSENT = "bm3d click httpcore imagecodecs matplotlib onnx onnxscript pandas pydicom pywt rich skops streamlit"
+ABSENT = "bm3d click dask httpcore imagecodecs matplotlib onnx onnxscript pandas pydicom pywt rich skops streamlit zarr"
 
 X = load_digits().data / 16
 NOISY = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
@@ -146,6 +147,8 @@ LACKS: dict[str, tuple[str, Callable[[], object]]] = {
     "write_stack": ("images", lambda: write_stack(FOLDER / "a.tif", PHOTO, axes="YXS")),
     "ImageFolder": ("images", lambda: ImageFolder(FOLDER)),
     "denoise_file": ("images", lambda: denoise_file(FOLDER / "a.png", FOLDER / "b.png")),
+    "denoise_zarr": ("zarr", lambda: denoise_zarr(FOLDER / "a.zarr", FOLDER / "b.zarr")),
+    "parallel_dask": ("dask", lambda: parallel_dask().__enter__()),
     "DenoisingDisplay.from_estimator": (
         "plots",
         lambda: DenoisingDisplay.from_estimator(DAE, X[1297:], noiser=GaussianNoiser(0.25)),
