@@ -46,7 +46,10 @@ from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_file, denoise_image, denoise_zarr, estimate_sigma, load_pretrained
 
 # Pillow and tifffile come with scikit-image.
-ABSENT = "bm3d click dask httpcore imagecodecs matplotlib onnx onnxscript pandas pydicom pywt rich skops streamlit zarr"
+ABSENT = (
+    "bm3d click dask httpcore imagecodecs matplotlib onnx onnxscript pandas pydicom pywt rich skops "
+    "streamlit zarr"
+)
 
 X = load_digits().data / 16
 NOISY = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
