@@ -60,7 +60,7 @@ N_SAMPLES, SAMPLE_SIDE, MAX_PLACES = 16, 640, 128
 # Memory of a worker for a block, and bytes that a pixel takes while it is denoised, besides its own type: for
 # white noise, and for noise of counts or correlated noise, whose steps hold several copies in single
 # precision.
-BLOCK_BYTES, WHITE_BYTES, OTHER_BYTES = 900 * 2**20, 28, 84
+BLOCK_BYTES, WHITE_BYTES, OTHER_BYTES = 600 * 2**20, 28, 84
 # Largest side of a chunk of a target whose source is no Zarr.
 CHUNK_SIDE = 1024
 # Side in pixels of the part that is denoised before the work, so that invalid options end it at once.
