@@ -1,11 +1,10 @@
-"""Measure searches on a cluster of dask: bits, speed, a killed worker, and when to scatter the data.
+"""Measure searches on a cluster of dask: bits, speed, a killed worker, and when to share the data.
 
     python benchmarks/cluster_search.py
 
 A grid search of an autoencoder on digits runs in this process, in two processes of joblib, and on clusters of
 one and two workers on this machine, of one thread each; one worker is killed in the middle of another search.
-Then candidates that only look at arrays of several sizes run with and without ``scatter``. Results are
-written to ``benchmarks/results/cluster_search.md``. Run nothing else meanwhile.
+Then candidates that only read arrays of several sizes run with and without ``shared``. Results are written to ``benchmarks/results/cluster_search.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array
 
-from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
+from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer, parallel_dask
 
 RESULTS = Path(__file__).parent / "results" / "cluster_search.md"
-EPOCHS, GRID = 3, {"dae__latent_dim": [8, 16, 32, 64]}
-MEGABYTES = (1, 10, 50)
+EPOCHS, GRID = 40, {"dae__latent_dim": [8, 16, 32, 64]}
+MEGABYTES = (1, 10, 100)
 X = (load_digits().data[:1000] / 16).astype(np.float32)
 
 
@@ -66,8 +65,8 @@ def cluster_of(n_workers: int) -> Iterator[None]:
     """Surround searches by a cluster on this machine."""
     with (
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster),
-        joblib.parallel_config("dask"),
+        Client(cluster) as client,
+        parallel_dask(client, shared=[X]),
     ):
         yield
 
@@ -99,13 +98,12 @@ class Reader(BaseEstimator):
         return 0.0
 
 
-def seconds_with_scatter(megabytes: int, scatter: bool) -> float:
+def seconds_of_reading(client: Client, megabytes: int, is_shared: bool) -> float:
     """Return the seconds of a search of 16 candidates over an array of a size."""
     data = np.ones((megabytes * 2500, 100), np.float32)
     folds = KFold(2)
-    options = {"scatter": [data]} if scatter else {}
-    with joblib.parallel_config("dask", **options):
-        start = time.perf_counter()
+    start = time.perf_counter()
+    with parallel_dask(client, shared=[data] if is_shared else []):
         GridSearchCV(Reader(), {"number": list(range(16))}, cv=folds, refit=False).fit(data)
         return time.perf_counter() - start
 
@@ -152,17 +150,17 @@ def main() -> None:
         "",
         "Seconds of 32 tasks on two workers that only read an array:",
         "",
-        "| size of the array, MB | without `scatter` | with `scatter` |",
+        "| size of the array, MB | without `shared` | with `shared` |",
         "|---|---|---|",
     ]
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster),
+        Client(cluster) as client,
     ):
-        seconds_with_scatter(1, scatter=False)
+        seconds_of_reading(client, 1, is_shared=False)
         for megabytes in MEGABYTES:
-            plain, scattered = (seconds_with_scatter(megabytes, scatter) for scatter in (False, True))
-            lines.append(f"| {megabytes} | {plain:.2f} | {scattered:.2f} |")
+            plain, shared = (seconds_of_reading(client, megabytes, is_shared=s) for s in (False, True))
+            lines.append(f"| {megabytes} | {plain:.2f} | {shared:.2f} |")
     RESULTS.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
