@@ -4,7 +4,8 @@
 
 A grid search of an autoencoder on digits runs in this process, in two processes of joblib, and on clusters of
 one and two workers on this machine, of one thread each; one worker is killed in the middle of another search.
-Then candidates that only read arrays of several sizes run with and without ``shared``. Results are written to ``benchmarks/results/cluster_search.md``. Run nothing else meanwhile.
+Then candidates that only read arrays of several sizes run with and without ``shared``. Results are written
+to ``benchmarks/results/cluster_search.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
