@@ -1,4 +1,4 @@
-"""Work of joblib, such as searches, on a cluster of dask with workers that may die."""
+"""Work of joblib, such as searches, on dask clusters with workers that may die."""
 
 from __future__ import annotations
 
