@@ -299,24 +299,17 @@ def _read_arrow(X: Any, estimator: Any) -> Any:
     """Return a table or record batch of Arrow as a frame, all else as it is."""
     if type(X).__module__.partition(".")[0] != "pyarrow" or not hasattr(X, "schema"):
         return X
-    library = next((name for name in ("pandas", "polars") if find_spec(name) is not None), None)
-    if library is None:
+    if find_spec("pandas") is None:
         raise MissingExtraError(
-            f"{type(estimator).__name__} takes Arrow tables as frames, and neither pandas nor polars is "
-            "installed: pip install pandas. Or pass an array: numpy.column_stack(list(table.columns))."
+            f"{type(estimator).__name__} takes Arrow tables as frames, and pandas is not installed: pip "
+            "install pandas. Or pass an array: numpy.column_stack(list(table.columns))."
         )
-    tags = estimator.__sklearn_tags__().input_tags
-    if library == "polars":
-        import polars as pl
-    else:
-        import pandas as pd
+    import pandas as pd
+
     # An encoder reads columns of all types.
-    if tags.categorical:
-        return X.to_pandas() if library == "pandas" else pl.from_arrow(X)
-    numbers, names = _numbers_of_arrow(X), list(X.schema.names)
-    if library == "pandas":
-        return pd.DataFrame(numbers, columns=names, copy=False)
-    return pl.DataFrame(numbers, schema=names)
+    if estimator.__sklearn_tags__().input_tags.categorical:
+        return X.to_pandas()
+    return pd.DataFrame(_numbers_of_arrow(X), columns=list(X.schema.names), copy=False)
 
 
 def _numbers_of_arrow(table: Any) -> NDArray[Any]:

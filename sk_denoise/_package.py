@@ -18,7 +18,7 @@ IMAGES = ("imagecodecs", "PIL", "tifffile")
 EXTRAS = {
     "accelerate": ("accelerate",),
     "app": ("httpcore", "starlette", "streamlit", "uvicorn", *IMAGES),
-    "arrow": ("pyarrow",),
+    "arrow": ("pandas", "pyarrow"),
     "bm3d": ("bm3d",),
     "cli": ("click", "rich", *IMAGES),
     "compare": ("pandas",),

@@ -134,8 +134,7 @@ def is_image_name(path: Path) -> bool:
 def is_zarr_name(name: str) -> bool:
     """Return whether a path or URL ends as a Zarr store, or lies in one."""
     # The array of a level is a folder of the store, such as image.zarr/0.
-    parts = name.rstrip("/").replace(os.sep, "/").split("/")
-    return any(part.lower().endswith((".zarr", ".zarr.zip")) for part in parts if part)
+    return any(part.lower().endswith((".zarr", ".zarr.zip")) for part in Path(name).parts)
 
 
 def is_block_run(names: Sequence[str], output: str) -> bool:
