@@ -9,18 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pad, pixel_shuffle
 
-__all__ = ["MAX_FACTOR", "EnlargedNoise", "enlarge", "enlarge_images", "size_factor"]
+from sk_denoise._validation import size_factor_of
+
+__all__ = ["MAX_FACTOR", "EnlargedNoise", "enlarge", "enlarge_images", "keep_size"]
 
 # Largest factor between the sizes of images.
 MAX_FACTOR = 4
 # Pixels on each side of the nearest one that a cubic interpolation reads.
 REACH = 2
-
-
-def size_factor(noiser: Any) -> int:
-    """Return the factor by which a noiser reduces the sides of images; 1 for most."""
-    # The attribute of a class, in place of a noiser, is no number.
-    return 1 if isinstance(noiser, type) else int(getattr(noiser, "size_factor", 1))
 
 
 def enlarge(x: Tensor, factor: int) -> Tensor:
@@ -87,7 +83,7 @@ class EnlargedNoise:
     """
 
     def __init__(self, noiser: Any) -> None:
-        self.noiser, self.factor = noiser, size_factor(noiser)
+        self.noiser, self.factor = noiser, size_factor_of(noiser)
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return degraded images (n, height, width[, channels]) of the same size."""
@@ -99,4 +95,4 @@ class EnlargedNoise:
 
 def keep_size(noiser: Any) -> Any:
     """Return a noiser with enlarged output, or itself if it keeps the size."""
-    return noiser if size_factor(noiser) == 1 else EnlargedNoise(noiser)
+    return noiser if size_factor_of(noiser) == 1 else EnlargedNoise(noiser)

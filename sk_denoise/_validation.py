@@ -225,8 +225,8 @@ def specification_key(specification: Any) -> str:
 
 def size_factor_of(noiser: Any) -> int:
     """Return the quotient of the sides of clean and noisy images, 1 for one size."""
-    # Noisers of users need not have it.
-    return int(getattr(noiser, "size_factor", 1))
+    # Noisers of users need not have it, and that of a class, in place of a noiser, is no number.
+    return 1 if isinstance(noiser, type) else int(getattr(noiser, "size_factor", 1))
 
 
 def refuse_other_size(noiser: Any, caller: str) -> None:

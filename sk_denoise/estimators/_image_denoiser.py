@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
-from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, keep_size, size_factor
+from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, keep_size
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._lazy_arrays import widen
 from sk_denoise._noise_level import estimate_noise_levels
@@ -36,6 +36,7 @@ from sk_denoise._validation import (
     get_shape,
     refuse_masked,
     refuse_single_image,
+    size_factor_of,
     warn_of_channels,
     warn_of_single_image,
     warn_user,
@@ -638,7 +639,7 @@ class ImageDenoiser(NetworkDenoiser):
     def _take_reduced_source(self, X: Any, y: Any, X_clean: Any) -> tuple[Any, Any]:
         """Return the clean source of reduced images in place of them, for fresh noise."""
         source = carried_source(X)
-        if source is None or size_factor(source.noiser) == 1 or X_clean is not None:
+        if source is None or size_factor_of(source.noiser) == 1 or X_clean is not None:
             return X, y
         if not source.describes(X):
             raise ValueError(

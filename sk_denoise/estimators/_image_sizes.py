@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sk_denoise._enlargement import MAX_FACTOR, enlarge_images, size_factor
-from sk_denoise._validation import as_float_array, check_lengths
+from sk_denoise._enlargement import MAX_FACTOR, enlarge_images
+from sk_denoise._validation import as_float_array, check_lengths, size_factor_of
 from sk_denoise.noise import NOISERS, carried_source, resolve_noiser
 
 __all__ = ["common_factor", "factor_of_noise", "match_sizes"]
@@ -16,8 +16,8 @@ __all__ = ["common_factor", "factor_of_noise", "match_sizes"]
 def factor_of_noise(noise: Any) -> int:
     """Return the factor of a reduction by the parameter ``noise``."""
     if isinstance(noise, str):
-        return size_factor(resolve_noiser(noise)) if noise in NOISERS else 1
-    return size_factor(noise)
+        return size_factor_of(resolve_noiser(noise)) if noise in NOISERS else 1
+    return size_factor_of(noise)
 
 
 def match_sizes(X: Any, y: Any, X_clean: Any) -> tuple[Any, Any, Any, int]:

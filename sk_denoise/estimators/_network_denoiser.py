@@ -17,7 +17,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
-from sk_denoise._enlargement import keep_size, size_factor
+from sk_denoise._enlargement import keep_size
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, measure_repeats
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
@@ -34,6 +34,7 @@ from sk_denoise._validation import (
     check_parameters,
     get_shape,
     restore_names,
+    size_factor_of,
     specification_key,
     warn_of_flat_channels_first,
     warn_user,
@@ -390,7 +391,7 @@ class NetworkDenoiser(BaseDenoiser):
             if pair.noiser is not None:
                 clean = self._rows_of_score(pair).targets
                 # Single pixels cannot be reduced.
-                clean = clean if size_factor(pair.noiser) > 1 else factory.samples_for_noise(clean)
+                clean = clean if size_factor_of(pair.noiser) > 1 else factory.samples_for_noise(clean)
                 # A few wild values would make the noise far stronger than the rest of their column.
                 if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
                     clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
-from sk_denoise._enlargement import size_factor
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_model import resolve_noise_model
 from sk_denoise._random import stream_seed
@@ -34,6 +33,7 @@ from sk_denoise._validation import (
     is_clean_side,
     refuse_masked,
     refuse_other_index,
+    size_factor_of,
     specification_key,
     warn_of_alpha,
     warn_of_other_unit,
@@ -483,7 +483,7 @@ def _pair_with_source(
     estimator: BaseEstimator, samples: NDArray[Any], source: CleanSource, noise: Any, weighted: Any
 ) -> Pair:
     """Return a pair by rule 3: X is the output of a noiser, with its clean source."""
-    if size_factor(source.noiser) > 1:
+    if size_factor_of(source.noiser) > 1:
         raise ValueError(
             f"X came out of {source.noiser!r}, which reduces images, and {type(estimator).__name__} keeps "
             "their size. Use ImageDenoiser, which enlarges them."
